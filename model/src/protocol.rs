@@ -2,4 +2,5 @@
 //! neighbours of adjacent versions understand each other.
 
 pub mod cell;
+pub mod lifecycle;
 pub mod router;

@@ -128,7 +128,7 @@ pub struct StagingSpec {
 
 /// From cell to server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(tag = "say", rename_all = "snake_case")]
 pub enum CellMessage {
     Hello(CellHello),
     /// All instances and tasks the cell has. What is not in it does not exist there.

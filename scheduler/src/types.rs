@@ -1,0 +1,134 @@
+//! What goes in and what comes out.
+
+use model::droplet::Stack;
+use model::ids::{CellId, InstanceId, ProcessId, TaskId, VersionId};
+use model::instance::InstanceState;
+use model::limits::Limits;
+use model::protocol::cell::CellCapacity;
+
+/// Microseconds since the Unix epoch. The scheduler never reads a clock; its driver passes the time in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub i64);
+
+/// Something that happened or was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A cell joined, returned, or changed what it offers. Its instances follow as [`Event::Instance`].
+    CellUp { cell: CellId, zone: String, stack: Stack, capacity: CellCapacity },
+    /// A cell was not heard of for its TTL, or was removed. Its instances are gone, its tasks too.
+    CellDown { cell: CellId },
+    /// What should run of a process. Replaces what was desired before.
+    Desire(DesiredProcess),
+    /// The process, with all its instances, should not run any more.
+    Undesire { process: ProcessId },
+    /// A cell said where an instance is in its life. Also used to rebuild from full reports.
+    /// Unknown instances (of no desired process, or an index too many) are planned to stop.
+    Instance { cell: CellId, process: ProcessId, version: VersionId, index: u32, instance: InstanceId, state: InstanceState },
+    /// A cell does not have this instance (full report without it, or refused order): its booking is freed.
+    InstanceGone { cell: CellId, instance: InstanceId },
+    /// A task should run once.
+    Task(DesiredTask),
+    /// The task ended, was cancelled, or failed; it needs nothing any more.
+    TaskEnded { task: TaskId },
+    /// The task is known to be on this cell already (after a change of leader).
+    TaskPlaced { task: TaskId, cell: CellId },
+    /// Somebody asked for this instance to be started anew (restart-app-instance).
+    RestartInstance { process: ProcessId, index: u32 },
+}
+
+/// A desired LRP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredProcess {
+    pub process: ProcessId,
+    /// When it differs from that of a running instance, the instance is replaced.
+    pub version: VersionId,
+    pub instances: u32,
+    pub limits: Limits,
+    pub stack: Stack,
+    pub update: UpdateStrategy,
+}
+
+/// How instances of an older version make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateStrategy {
+    /// Old ones stop at once, new ones start at once.
+    Recreate,
+    /// A new one starts beside the old one of the same index, and the old one stops when the new one is healthy; at
+    /// most `max_in_flight` indices at a time.
+    Rolling { max_in_flight: u32 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredTask {
+    pub task: TaskId,
+    pub limits: Limits,
+    pub stack: Option<Stack>,
+}
+
+/// Decisions, in the order in which they should be carried out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    pub decisions: Vec<Decision>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Start this instance there. `instance` was made by [`IdSource`] and is booked as pending.
+    Start { instance: InstanceId, process: ProcessId, version: VersionId, index: u32, cell: CellId },
+    Stop { instance: InstanceId, cell: CellId, reason: StopReason },
+    StartTask { task: TaskId, cell: CellId },
+    /// There is no room now; the work waits and is planned again as soon as room appears. Said once per change of the reason.
+    Blocked { process: ProcessId, index: u32, why: PlacementError },
+    TaskBlocked { task: TaskId, why: PlacementError },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Scaled down, or the process is not desired any more.
+    NotDesired,
+    /// A newer version took its place.
+    Replaced,
+    /// Two instances of one index; the older running one stays.
+    Duplicate,
+    /// Asked for by a user.
+    Restarted,
+}
+
+/// Why no cell can take a piece of work. Texts are Diego's where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlacementError {
+    #[error("no cell is connected")]
+    NoCells,
+    #[error("found no compatible cell for required stack '{0}'")]
+    NoStack(Stack),
+    /// What is short on every compatible cell, with the largest free amounts, for the hint to the user.
+    #[error("insufficient resources: {}", short.join(", "))]
+    Insufficient { short: Vec<&'static str>, largest_free_memory_mb: u32, needed_memory_mb: u32 },
+}
+
+/// The state of one index of a process, for stats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexView {
+    pub index: u32,
+    pub instance: Option<InstanceId>,
+    pub cell: Option<CellId>,
+    pub version: Option<VersionId>,
+    pub status: IndexStatus,
+    pub since: Time,
+    pub crash_count: u32,
+    /// The last placement error, where nothing runs.
+    pub blocked: Option<PlacementError>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum IndexStatus {
+    /// Waits for a cell.
+    Unplaced,
+    /// Ordered or starting on a cell.
+    Starting,
+    Running { address: std::net::SocketAddr },
+    /// Crashed; starts again at the given time, or never after 200 crashes.
+    Crashed { restart_at: Option<Time>, exit: model::instance::Exit },
+    /// On its way out: scaled down or being replaced.
+    Stopping,
+}
