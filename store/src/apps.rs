@@ -1,0 +1,156 @@
+//! Apps.
+
+use model::ids::{AppId, DropletId, OrgId, SpaceId};
+use model::secret::Env;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::{Error, Result, Tried};
+use crate::orgs::page_of;
+use crate::records::{App, AppState, Metadata, Page, PageRequest};
+use crate::rows::{self, corrupt, list, to_json};
+use crate::{Store, now_us};
+
+#[derive(Debug, Clone, Default)]
+pub struct AppFilter {
+    pub names: Vec<String>,
+    pub guids: Vec<AppId>,
+    pub spaces: Vec<SpaceId>,
+    pub orgs: Vec<OrgId>,
+}
+
+/// What changes of an app; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct AppUpdate {
+    pub name: Option<String>,
+    pub buildpacks: Option<Vec<String>>,
+    pub env: Option<Env>,
+    pub metadata: Option<Metadata>,
+    pub state: Option<AppState>,
+    pub current_droplet: Option<DropletId>,
+}
+
+impl Store {
+    fn app(&self, row: &SqliteRow) -> Result<App> {
+        Ok(App {
+            id: rows::parsed(row, "guid")?,
+            space: rows::parsed(row, "space")?,
+            name: rows::text(row, "name")?,
+            state: match rows::text(row, "state")?.as_str() {
+                "STARTED" => AppState::Started,
+                "STOPPED" => AppState::Stopped,
+                _ => return Err(corrupt("apps.state")),
+            },
+            buildpacks: rows::json(row, "buildpacks")?,
+            stack: rows::text_opt(row, "stack")?,
+            current_droplet: rows::parsed_opt(row, "current_droplet")?,
+            env: self.seal.open("apps.env", &rows::bytes(row, "env")?)?,
+            metadata: rows::json(row, "metadata")?,
+            created_us: rows::big(row, "created_us")?,
+            updated_us: rows::big(row, "updated_us")?,
+        })
+    }
+
+    pub async fn insert_app(&self, app: &App) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO apps (guid, space, name, state, buildpacks, stack, current_droplet, env, metadata, created_us, updated_us)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(app.id.to_string())
+        .bind(app.space.to_string())
+        .bind(&app.name)
+        .bind(app.state.name())
+        .bind(to_json(&app.buildpacks))
+        .bind(&app.stack)
+        .bind(app.current_droplet.map(|id| id.to_string()))
+        .bind(self.seal.seal("apps.env", &app.env)?)
+        .bind(to_json(&app.metadata))
+        .bind(app.created_us)
+        .bind(app.updated_us)
+        .execute(&self.writer)
+        .await
+        .tried("insert an app")?;
+        Ok(())
+    }
+
+    pub async fn find_app(&self, id: AppId) -> Result<Option<App>> {
+        let row = sqlx::query("SELECT * FROM apps WHERE guid = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.reader)
+            .await
+            .tried("find an app")?;
+        row.as_ref().map(|row| self.app(row)).transpose()
+    }
+
+    pub async fn find_app_by_name(&self, space: SpaceId, name: &str) -> Result<Option<App>> {
+        let row = sqlx::query("SELECT * FROM apps WHERE space = $1 AND name = $2")
+            .bind(space.to_string())
+            .bind(name)
+            .fetch_optional(&self.reader)
+            .await
+            .tried("find an app by name")?;
+        row.as_ref().map(|row| self.app(row)).transpose()
+    }
+
+    /// In order of name.
+    pub async fn list_apps(&self, filter: &AppFilter, page: PageRequest) -> Result<Page<App>> {
+        let found = sqlx::query(
+            "SELECT apps.*, COUNT(*) OVER () AS total FROM apps
+             WHERE ($1 IS NULL OR name IN (SELECT value FROM json_each($1)))
+               AND ($2 IS NULL OR guid IN (SELECT value FROM json_each($2)))
+               AND ($3 IS NULL OR space IN (SELECT value FROM json_each($3)))
+               AND ($4 IS NULL OR space IN (SELECT guid FROM spaces WHERE org IN (SELECT value FROM json_each($4))))
+             ORDER BY name, guid LIMIT $5 OFFSET $6",
+        )
+        .bind(list(&filter.names))
+        .bind(list(&filter.guids))
+        .bind(list(&filter.spaces))
+        .bind(list(&filter.orgs))
+        .bind(page.limit())
+        .bind(page.offset())
+        .fetch_all(&self.reader)
+        .await
+        .tried("list apps")?;
+        page_of(&found, |row| self.app(row))
+    }
+
+    /// Changes an app and returns what it is then.
+    pub async fn update_app(&self, id: AppId, update: &AppUpdate) -> Result<App> {
+        let env = update
+            .env
+            .as_ref()
+            .map(|env| self.seal.seal("apps.env", env))
+            .transpose()?;
+        let row = sqlx::query(
+            "UPDATE apps SET name = COALESCE($2, name), buildpacks = COALESCE($3, buildpacks), env = COALESCE($4, env),
+                 metadata = COALESCE($5, metadata), state = COALESCE($6, state),
+                 current_droplet = COALESCE($7, current_droplet), updated_us = $8
+             WHERE guid = $1 RETURNING *",
+        )
+        .bind(id.to_string())
+        .bind(&update.name)
+        .bind(update.buildpacks.as_ref().map(to_json))
+        .bind(env)
+        .bind(update.metadata.as_ref().map(to_json))
+        .bind(update.state.map(AppState::name))
+        .bind(update.current_droplet.map(|droplet| droplet.to_string()))
+        .bind(now_us())
+        .fetch_optional(&self.writer)
+        .await
+        .tried("update an app")?;
+        self.app(&row.ok_or(Error::Missing)?)
+    }
+
+    /// Deletes an app with everything that only it has. Its routes stay, without it.
+    pub async fn delete_app(&self, id: AppId) -> Result<()> {
+        let done = sqlx::query("DELETE FROM apps WHERE guid = $1")
+            .bind(id.to_string())
+            .execute(&self.writer)
+            .await
+            .tried("delete an app")?;
+        if done.rows_affected() == 0 {
+            Err(Error::Missing)
+        } else {
+            Ok(())
+        }
+    }
+}

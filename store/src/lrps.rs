@@ -1,0 +1,110 @@
+//! Desired LRPs: what should run now.
+
+use model::ids::{AppId, ProcessId};
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::{Result, Tried};
+use crate::records::{AppState, DesiredLrp};
+use crate::rows;
+use crate::{Store, now_us};
+
+impl Store {
+    fn desired_lrp(&self, row: &SqliteRow) -> Result<DesiredLrp> {
+        Ok(DesiredLrp {
+            process: rows::parsed(row, "process")?,
+            app: rows::parsed(row, "app")?,
+            version: rows::parsed(row, "version")?,
+            revision: rows::number(row, "revision")?,
+            instances: rows::number(row, "instances")?,
+            spec: self
+                .seal
+                .open("desired_lrps.spec", &rows::bytes(row, "spec")?)?,
+            updated_us: rows::big(row, "updated_us")?,
+        })
+    }
+
+    /// Starts (or replaces) what runs of an app: in one transaction the app is started, the given LRPs are desired, and
+    /// those of its other processes are not.
+    pub async fn desire_app(&self, app: AppId, lrps: &[DesiredLrp]) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE apps SET state = $2, updated_us = $3 WHERE guid = $1")
+            .bind(app.to_string())
+            .bind(AppState::Started.name())
+            .bind(now_us())
+            .execute(&mut *tx)
+            .await
+            .tried("start an app")?;
+        sqlx::query("DELETE FROM desired_lrps WHERE app = $1")
+            .bind(app.to_string())
+            .execute(&mut *tx)
+            .await
+            .tried("clear desired LRPs")?;
+        for lrp in lrps {
+            sqlx::query(
+                "INSERT INTO desired_lrps (process, app, version, revision, instances, spec, updated_us)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(lrp.process.to_string())
+            .bind(lrp.app.to_string())
+            .bind(lrp.version.to_string())
+            .bind(i64::from(lrp.revision))
+            .bind(i64::from(lrp.instances))
+            .bind(self.seal.seal("desired_lrps.spec", &lrp.spec)?)
+            .bind(lrp.updated_us)
+            .execute(&mut *tx)
+            .await
+            .tried("insert a desired LRP")?;
+        }
+        tx.commit().await.tried("commit desired LRPs")
+    }
+
+    /// Stops an app: nothing of it is desired any more.
+    pub async fn undesire_app(&self, app: AppId) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE apps SET state = $2, updated_us = $3 WHERE guid = $1")
+            .bind(app.to_string())
+            .bind(AppState::Stopped.name())
+            .bind(now_us())
+            .execute(&mut *tx)
+            .await
+            .tried("stop an app")?;
+        sqlx::query("DELETE FROM desired_lrps WHERE app = $1")
+            .bind(app.to_string())
+            .execute(&mut *tx)
+            .await
+            .tried("clear desired LRPs")?;
+        tx.commit().await.tried("commit a stop")
+    }
+
+    /// Scales what runs. Does nothing where the process is not desired.
+    pub async fn set_desired_instances(&self, process: ProcessId, instances: u32) -> Result<()> {
+        sqlx::query("UPDATE desired_lrps SET instances = $2, updated_us = $3 WHERE process = $1")
+            .bind(process.to_string())
+            .bind(i64::from(instances))
+            .bind(now_us())
+            .execute(&self.writer)
+            .await
+            .tried("scale a desired LRP")?;
+        Ok(())
+    }
+
+    pub async fn find_desired_lrp(&self, process: ProcessId) -> Result<Option<DesiredLrp>> {
+        let row = sqlx::query("SELECT * FROM desired_lrps WHERE process = $1")
+            .bind(process.to_string())
+            .fetch_optional(&self.reader)
+            .await
+            .tried("find a desired LRP")?;
+        row.as_ref().map(|row| self.desired_lrp(row)).transpose()
+    }
+
+    pub async fn list_desired_lrps(&self, app: Option<AppId>) -> Result<Vec<DesiredLrp>> {
+        let found = sqlx::query(
+            "SELECT * FROM desired_lrps WHERE ($1 IS NULL OR app = $1) ORDER BY process",
+        )
+        .bind(app.map(|app| app.to_string()))
+        .fetch_all(&self.reader)
+        .await
+        .tried("list desired LRPs")?;
+        found.iter().map(|row| self.desired_lrp(row)).collect()
+    }
+}
