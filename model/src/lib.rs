@@ -11,6 +11,7 @@ pub mod ids;
 pub mod instance;
 pub mod limits;
 pub mod log;
+pub mod manifest;
 pub mod protocol;
 pub mod route;
 pub mod secret;
