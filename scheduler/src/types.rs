@@ -1,8 +1,10 @@
 //! What goes in and what comes out.
 
+use std::time::Duration;
+
 use model::droplet::Stack;
 use model::ids::{CellId, InstanceId, ProcessId, TaskId, VersionId};
-use model::instance::InstanceState;
+use model::instance::{Exit, InstanceState};
 use model::limits::Limits;
 use model::protocol::cell::CellCapacity;
 
@@ -10,11 +12,27 @@ use model::protocol::cell::CellCapacity;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub i64);
 
+impl Time {
+    /// The time `wait` later; the end of time where that is not representable.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)),
+        )
+    }
+}
+
 /// Something that happened or was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A cell joined, returned, or changed what it offers. Its instances follow as [`Event::Instance`].
-    CellUp { cell: CellId, zone: String, stack: Stack, capacity: CellCapacity },
+    CellUp {
+        cell: CellId,
+        zone: String,
+        stack: Stack,
+        capacity: CellCapacity,
+    },
     /// A cell was not heard of for its TTL, or was removed. Its instances are gone, its tasks too.
     CellDown { cell: CellId },
     /// What should run of a process. Replaces what was desired before.
@@ -22,8 +40,17 @@ pub enum Event {
     /// The process, with all its instances, should not run any more.
     Undesire { process: ProcessId },
     /// A cell said where an instance is in its life. Also used to rebuild from full reports.
-    /// Unknown instances (of no desired process, or an index too many) are planned to stop.
-    Instance { cell: CellId, process: ProcessId, version: VersionId, index: u32, instance: InstanceId, state: InstanceState },
+    /// Unknown instances (of no desired process, or an index too many) are planned to stop. Of two running ones of an
+    /// index the older stays; a driver that wants the age known across leaders passes the time of the report
+    /// (`InstanceReport::since_us`) as the time of this event. Words of a cell that is not up are not believed.
+    Instance {
+        cell: CellId,
+        process: ProcessId,
+        version: VersionId,
+        index: u32,
+        instance: InstanceId,
+        state: InstanceState,
+    },
     /// A cell does not have this instance (full report without it, or refused order): its booking is freed.
     InstanceGone { cell: CellId, instance: InstanceId },
     /// A task should run once.
@@ -34,6 +61,17 @@ pub enum Event {
     TaskPlaced { task: TaskId, cell: CellId },
     /// Somebody asked for this instance to be started anew (restart-app-instance).
     RestartInstance { process: ProcessId, index: u32 },
+    /// What an earlier leader counted for an index: `instance` was the last of `crash_count` crashes, at `at`. Belongs
+    /// after the [`Event::Desire`] and before the reports of the cells; ignored where the version is not the desired one.
+    CrashHistory {
+        process: ProcessId,
+        version: VersionId,
+        index: u32,
+        instance: InstanceId,
+        crash_count: u32,
+        at: Time,
+        exit: Exit,
+    },
 }
 
 /// A desired LRP.
@@ -74,12 +112,33 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Start this instance there. `instance` was made by [`IdSource`] and is booked as pending.
-    Start { instance: InstanceId, process: ProcessId, version: VersionId, index: u32, cell: CellId },
-    Stop { instance: InstanceId, cell: CellId, reason: StopReason },
-    StartTask { task: TaskId, cell: CellId },
+    /// [`IdSource`]: crate::IdSource
+    Start {
+        instance: InstanceId,
+        process: ProcessId,
+        version: VersionId,
+        index: u32,
+        cell: CellId,
+    },
+    Stop {
+        instance: InstanceId,
+        cell: CellId,
+        reason: StopReason,
+    },
+    StartTask {
+        task: TaskId,
+        cell: CellId,
+    },
     /// There is no room now; the work waits and is planned again as soon as room appears. Said once per change of the reason.
-    Blocked { process: ProcessId, index: u32, why: PlacementError },
-    TaskBlocked { task: TaskId, why: PlacementError },
+    Blocked {
+        process: ProcessId,
+        index: u32,
+        why: PlacementError,
+    },
+    TaskBlocked {
+        task: TaskId,
+        why: PlacementError,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,12 +160,32 @@ pub enum PlacementError {
     NoCells,
     #[error("found no compatible cell for required stack '{0}'")]
     NoStack(Stack),
-    /// What is short on every compatible cell, with the largest free amounts, for the hint to the user.
-    #[error("insufficient resources: {}", short.join(", "))]
-    Insufficient { short: Vec<&'static str>, largest_free_memory_mb: u32, needed_memory_mb: u32 },
+    /// What is short on every compatible cell (nothing, where cells lack different things), with the largest free
+    /// memory, for the hint to the user.
+    #[error("insufficient resources{}{}", if short.is_empty() { "" } else { ": " }, short.join(", "))]
+    Insufficient {
+        short: Vec<&'static str>,
+        largest_free_memory_mb: u32,
+        needed_memory_mb: u32,
+    },
+}
+
+impl PlacementError {
+    /// Equal but for amounts, which change with every placement.
+    pub(crate) fn is_same_cause(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Insufficient { short, .. }, Self::Insufficient { short: other, .. }) => {
+                short == other
+            }
+            _ => self == other,
+        }
+    }
 }
 
 /// The state of one index of a process, for stats.
+///
+/// While an old and a new version of an index coexist, the row shows the one that serves: a running one before one that
+/// starts, and that before one that stops; between equals the desired version, then the older instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexView {
     pub index: u32,
@@ -126,9 +205,34 @@ pub enum IndexStatus {
     Unplaced,
     /// Ordered or starting on a cell.
     Starting,
-    Running { address: std::net::SocketAddr },
+    Running {
+        address: std::net::SocketAddr,
+    },
     /// Crashed; starts again at the given time, or never after 200 crashes.
-    Crashed { restart_at: Option<Time>, exit: model::instance::Exit },
+    Crashed {
+        restart_at: Option<Time>,
+        exit: Exit,
+    },
     /// On its way out: scaled down or being replaced.
     Stopping,
+}
+
+/// A cell that is up, and what is booked on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellView {
+    pub cell: CellId,
+    pub zone: String,
+    pub stack: Stack,
+    pub capacity: CellCapacity,
+    /// Can exceed the capacity where a cell has shrunk.
+    pub used: CellCapacity,
+}
+
+/// A task that waits or runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskView {
+    pub task: TaskId,
+    /// None while it waits for a cell.
+    pub cell: Option<CellId>,
+    pub blocked: Option<PlacementError>,
 }
