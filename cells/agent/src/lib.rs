@@ -1,1 +1,28 @@
+//! The agent of one cell: it takes orders from the server, runs instances and builds on an engine, and reports.
+//!
+//! It never decides *what* should run, and it never needs the server to keep running what runs: with the server gone it
+//! goes on supervising, and with the agent itself gone the containers live on under their shims until the next agent
+//! adopts them. It calls out only; nobody calls in.
+//!
+//! Start with [`Agent::run`], then `session` (the conversation), `instance` (the life of one instance), `staging` (the
+//! life of one build). `ledger` is what survives a restart, `layers` and `logs` are the stores on disk.
 
+mod agent;
+mod capacity;
+mod cell;
+mod clock;
+mod config;
+mod durable;
+mod instance;
+mod layers;
+mod ledger;
+mod logs;
+mod orders;
+mod reports;
+mod server;
+mod session;
+mod stack;
+mod staging;
+
+pub use agent::Agent;
+pub use config::{Budgets, Config, HostSettings};

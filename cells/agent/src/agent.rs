@@ -1,0 +1,213 @@
+//! The agent's own life: open the stores, take over what runs, talk to the server, and leave what runs running.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use cells_engine::{Container, Engine};
+use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
+use model::task::{StagingFailure, TaskOutcome, TaskState};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cell::{Cell, Registry, blocking, containers_folder, owner_under, text_of};
+use crate::config::Config;
+use crate::instance::{self, Instance};
+use crate::layers::Layers;
+use crate::ledger::{InstanceRecord, Ledger, TaskRecord};
+use crate::logs::Logs;
+use crate::reports::Reports;
+use crate::server::Server;
+use crate::staging::{self, Caches, Task};
+use crate::{capacity, durable, session, stack};
+
+/// Streams to the server at the same time.
+const STREAMS: usize = 32;
+/// How long the parts of the agent may take to come to an end.
+const LEAVE: Duration = Duration::from_secs(10);
+
+/// The agent of one cell.
+#[derive(Debug)]
+pub struct Agent<E: Engine> {
+    config: Config,
+    engine: E,
+}
+
+/// Containers of the engine that the ledger may know, by name.
+type Found<E> = HashMap<String, <E as Engine>::Container>;
+
+impl<E: Engine> Agent<E> {
+    #[must_use]
+    pub const fn new(config: Config, engine: E) -> Self {
+        Self { config, engine }
+    }
+
+    /// Runs until `shutdown`. Containers go on without the agent.
+    ///
+    /// # Errors
+    /// Where the data folder cannot be used or the engine cannot tell what runs. A server that is away is no error.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, engine } = self;
+        let opened = blocking(move || open(config, engine, shutdown));
+        let cell = Arc::new(opened.await?);
+        take_over(&cell).await.context("could not take over what runs on this cell")?;
+        cell.tracker.spawn(session::keep(cell.clone()));
+        cell.shutdown.cancelled().await;
+        cell.tracker.close();
+        if tokio::time::timeout(LEAVE, cell.tracker.wait()).await.is_err() {
+            tracing::warn!("parts of the agent did not end in time; the next start settles what they left");
+        }
+        Ok(())
+    }
+}
+
+fn open<E: Engine>(config: Config, engine: E, shutdown: CancellationToken) -> anyhow::Result<Cell<E>> {
+    let data = &config.data;
+    let in_data = || format!("could not use the data folder {}", data.display());
+    fs::create_dir_all(data).with_context(in_data)?;
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("could not read the boot id")?;
+    let ledger = Ledger::open(data, boot_id.trim()).with_context(in_data)?;
+    let capacity = match config.capacity {
+        Some(capacity) => capacity,
+        None => capacity::measure(data).context("could not measure what this host can offer")?,
+    };
+    let server = Server::new(&config.server_socket);
+    let owner = owner_under(engine.isolation());
+    let layers = Layers::open(data.join("layers"), config.budgets.layers, owner, server.clone()).with_context(in_data)?;
+    let logs = Logs::open(data.join("logs"), containers_folder(&config), config.budgets).with_context(in_data)?;
+    Ok(Cell {
+        stack: stack::identify(Path::new("/")),
+        capacity,
+        ledger,
+        reports: Reports::new(),
+        server,
+        layers,
+        logs,
+        instances: Registry::new(),
+        tasks: Registry::new(),
+        build_slots: Arc::new(Semaphore::new(config.concurrent_builds.max(1))),
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        build_caches: Caches::new(data.join("build-cache"), config.budgets),
+        tracker: TaskTracker::new(),
+        shutdown,
+        engine,
+        config,
+    })
+}
+
+/// Settles the ledger with what really runs: adopts, reports what ended meanwhile, sweeps what nobody knows.
+async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
+    let keeper = cell.clone();
+    let (instances, tasks) = blocking(move || -> std::io::Result<_> {
+        Ok((keeper.ledger.instances()?, keeper.ledger.tasks()?))
+    })
+    .await?;
+    let mut found: Found<E> = HashMap::new();
+    for container in cell.engine.adopt().await? {
+        found.insert(container.name().to_owned(), container);
+    }
+    let known: Vec<String> = instances.iter().map(|record| record.instance.to_string())
+        .chain(tasks.iter().map(|record| record.task.to_string()))
+        .collect();
+    let task_ids: Vec<_> = tasks.iter().map(|record| record.task).collect();
+    tracing::info!(instances = instances.len(), tasks = tasks.len(), containers = found.len(), "taking over");
+    for record in instances {
+        take_over_instance(cell, record, &mut found).await?;
+    }
+    for record in tasks {
+        take_over_task(cell, record, &mut found).await?;
+    }
+    cell.engine.sweep(&known).await?;
+    let config = cell.config.clone();
+    blocking(move || {
+        sweep_folders(&containers_folder(&config), &known)?;
+        staging::sweep(&config, &task_ids)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn take_over_instance<E: Engine>(cell: &Arc<Cell<E>>, record: InstanceRecord, found: &mut Found<E>) -> anyhow::Result<()> {
+    let container = found.remove(&record.instance.to_string());
+    let (keeper, meta) = (cell.clone(), instance::log_meta(&record));
+    let logs = blocking(move || keeper.logs.begin(meta)).await?;
+    let lost = lost_reason(&record, cell.ledger.rebooted, container.is_some());
+    let instance = Instance::new(record, logs);
+    cell.instances.insert(instance.id, instance.clone());
+    cell.reports.put_instance(instance.record().report());
+    if let Some(reason) = lost {
+        let (keeper, ended) = (cell.clone(), instance.clone());
+        let exit = blocking(move || {
+            let last_lines = ended.logs.last_lines(Exit::MAX_LINES, 1000);
+            let exit = Exit { reason, status: None, ran_ms: 0, last_lines };
+            ended.apply(&keeper, InstanceEvent::Exited(exit), None)
+        });
+        exit.await?;
+    }
+    match container {
+        Some(container) => {
+            cell.tracker.spawn(instance::live(cell.clone(), instance, instance::Start::Adopted(container)));
+        }
+        None => {
+            let keeper = cell.clone();
+            blocking(move || keeper.logs.end(&instance.logs)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How an instance ended of whose end nothing else is known; none where it is known or it may still run.
+fn lost_reason(record: &InstanceRecord, rebooted: bool, has_container: bool) -> Option<ExitReason> {
+    let lost = |message: &str| Some(ExitReason::Lost { message: message.to_owned() });
+    match &record.state {
+        InstanceState::Exited { .. } => None,
+        _ if rebooted => lost("the cell's host was restarted"),
+        _ if has_container => None,
+        InstanceState::Stopping => Some(record.verdict.clone().unwrap_or(ExitReason::Stopped)),
+        InstanceState::Starting => lost("the cell's agent was restarted before the container had started"),
+        InstanceState::Running { .. } => lost("its container was gone when the cell's agent started"),
+    }
+}
+
+async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, found: &mut Found<E>) -> anyhow::Result<()> {
+    let container = found.remove(&record.task.to_string());
+    let (keeper, meta) = (cell.clone(), staging::log_meta(&record));
+    let logs = blocking(move || keeper.logs.begin(meta)).await?;
+    let done = matches!(record.state, TaskState::Done { .. });
+    let task = Task::new(record, logs);
+    cell.tasks.insert(task.id, task.clone());
+    cell.reports.put_task(task.record().report());
+    match container {
+        Some(container) if !done && !cell.ledger.rebooted => {
+            cell.tracker.spawn(staging::live(cell.clone(), task, staging::Start::Adopted(container)));
+            return Ok(());
+        }
+        Some(container) => container.remove().await?,
+        None => {}
+    }
+    let keeper = cell.clone();
+    blocking(move || {
+        // No effect where it is done. Its environment is gone, and what has started must not start again.
+        task.apply(&keeper, TaskState::Done { outcome: TaskOutcome::Failed { failure: StagingFailure::CellLost } })?;
+        task.end_logs(&keeper.logs)
+    })
+    .await?;
+    Ok(())
+}
+
+/// Removes folders of containers that the ledger does not know; the engine has removed the containers.
+fn sweep_folders(folder: &Path, known: &[String]) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(|name| known.iter().any(|known| known == name)) {
+            if let Err(error) = durable::remove_all(&entry.path()) {
+                tracing::warn!(folder = %entry.path().display(), error = text_of(&error), "could not remove a container's folder");
+            }
+        }
+    }
+    Ok(())
+}

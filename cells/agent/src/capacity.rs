@@ -1,0 +1,110 @@
+//! What this host can offer, measured.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use model::limits::Megabytes;
+use model::protocol::cell::CellCapacity;
+
+/// Diego's limit of containers per cell.
+const MAX_CONTAINERS: u32 = 250;
+/// Kept back for the system and for Slipway itself: a tenth, at least this much.
+const MIN_MEMORY_RESERVE_MB: u64 = 512;
+const MIN_DISK_RESERVE_MB: u64 = 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// Memory and disk that instances and builds may be promised. `data` is where they live.
+pub(crate) fn measure(data: &Path) -> io::Result<CellCapacity> {
+    let memory = total_memory(Path::new("/"))? / MIB;
+    let disk = u64::from(free_disk(data)?.0);
+    let without = |amount: u64, least: u64| amount.saturating_sub((amount / 10).max(least));
+    let megabytes = |amount: u64| Megabytes(u32::try_from(amount).unwrap_or(u32::MAX));
+    Ok(CellCapacity {
+        memory: megabytes(without(memory, MIN_MEMORY_RESERVE_MB)),
+        disk: megabytes(without(disk, MIN_DISK_RESERVE_MB)),
+        containers: MAX_CONTAINERS,
+    })
+}
+
+/// Free space for unprivileged users on the file system of `path`.
+pub(crate) fn free_disk(path: &Path) -> io::Result<Megabytes> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let found = statvfs(&path)?;
+    let bytes = u128::from(found.f_bavail) * u128::from(found.f_frsize);
+    Ok(Megabytes(u32::try_from(bytes / u128::from(MIB)).unwrap_or(u32::MAX)))
+}
+
+#[allow(unsafe_code, reason = "std does not tell how full a file system is")]
+fn statvfs(path: &CString) -> io::Result<libc::statvfs> {
+    let mut found = std::mem::MaybeUninit::uninit();
+    // SAFETY: the path ends with a zero byte, and statvfs fills the struct whenever it returns 0.
+    unsafe {
+        if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) == 0 {
+            Ok(found.assume_init())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}
+
+/// The smaller of the host's memory and of this process's own cgroup limit, in bytes.
+fn total_memory(root: &Path) -> io::Result<u64> {
+    let meminfo = fs::read_to_string(root.join("proc/meminfo"))?;
+    let kilobytes = meminfo.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    let host = kilobytes.ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))? * 1024;
+    Ok(cgroup_limits(root).fold(host, u64::min))
+}
+
+/// Memory limits of this process's cgroup, of either version. Limits further up are not looked for: on hosts where
+/// they matter, a container's view of its own cgroup is the root.
+fn cgroup_limits(root: &Path) -> impl Iterator<Item = u64> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let files: Vec<_> = groups
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+            let file = match controllers {
+                "" => Path::new("sys/fs/cgroup").join(path).join("memory.max"),
+                "memory" => Path::new("sys/fs/cgroup/memory").join(path).join("memory.limit_in_bytes"),
+                _ => return None,
+            };
+            Some(root.join(file))
+        })
+        .collect();
+    files.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_limit_below_the_hosts_memory_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("proc/meminfo", "MemFree: 1 kB\nMemTotal:       16384000 kB\n");
+        assert_eq!(total_memory(folder.path()).unwrap(), 16_384_000 * 1024);
+        write("proc/self/cgroup", "12:cpu:/x\n4:memory:/box\n0::/unified\n");
+        write("sys/fs/cgroup/memory/box/memory.limit_in_bytes", "2147483648\n");
+        write("sys/fs/cgroup/unified/memory.max", "max\n");
+        assert_eq!(total_memory(folder.path()).unwrap(), 2_147_483_648);
+        write("sys/fs/cgroup/unified/memory.max", "1048576\n");
+        assert_eq!(total_memory(folder.path()).unwrap(), 1_048_576);
+    }
+
+    #[test]
+    fn this_host_has_something_to_offer() {
+        let capacity = measure(Path::new(".")).unwrap();
+        assert!(capacity.memory.0 > 0 && capacity.containers == 250, "{capacity:?}");
+    }
+}

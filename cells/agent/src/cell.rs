@@ -1,0 +1,232 @@
+//! What all parts of the agent share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cells_engine::{Container, Engine, Mount, Usage};
+use model::droplet::Stack;
+use model::ids::{InstanceId, TaskId};
+use model::protocol::cell::{CellCapacity, Isolation};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::instance::Instance;
+use crate::layers::{Layers, Owner};
+use crate::ledger::Ledger;
+use crate::logs::Logs;
+use crate::reports::Reports;
+use crate::server::Server;
+use crate::staging::Task;
+
+/// How often usage is measured and disk limits are checked.
+pub(crate) const SAMPLE: Duration = Duration::from_secs(3);
+/// Cloud Foundry's limit of open files.
+pub(crate) const OPEN_FILES: u64 = 16_384;
+/// Where the binary stands in containers.
+pub(crate) const EXE_INSIDE: &str = "/.slipway/slipway";
+/// The user `vcap`, as in Cloud Foundry's stacks.
+pub(crate) const VCAP: Owner = Owner { uid: 2000, gid: 2000 };
+
+#[derive(Debug)]
+pub(crate) struct Cell<E: Engine> {
+    pub(crate) config: Config,
+    pub(crate) engine: E,
+    pub(crate) stack: Stack,
+    pub(crate) capacity: CellCapacity,
+    pub(crate) ledger: Ledger,
+    pub(crate) reports: Reports,
+    pub(crate) server: Server,
+    pub(crate) layers: Layers,
+    pub(crate) logs: Logs,
+    pub(crate) instances: Registry<InstanceId, Instance>,
+    pub(crate) tasks: Registry<TaskId, Task>,
+    pub(crate) build_slots: Arc<Semaphore>,
+    /// Streams to the server at the same time.
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) build_caches: crate::staging::Caches,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl<E: Engine> Cell<E> {
+    pub(crate) fn container_folder(&self, name: &str) -> PathBuf {
+        containers_folder(&self.config).join(name)
+    }
+
+    /// The binary's path as the container's command sees it, and the bind that brings it there.
+    pub(crate) fn exe(&self) -> (String, Option<Mount>) {
+        match self.engine.isolation() {
+            Isolation::Process => (self.config.exe.display().to_string(), None),
+            Isolation::Container => {
+                let target = EXE_INSIDE.to_owned();
+                let mount = Mount { source: self.config.exe.clone(), target: target.clone(), writable: false };
+                (target, Some(mount))
+            }
+        }
+    }
+
+    /// The home folder as the container's command sees it.
+    pub(crate) fn home(&self, name: &str) -> String {
+        match self.engine.isolation() {
+            Isolation::Container => model::droplet::Image::HOME.to_owned(),
+            Isolation::Process => self.container_folder(name).join("home").display().to_string(),
+        }
+    }
+
+    /// Search path of commands.
+    pub(crate) fn search_path(&self) -> &str {
+        const INSIDE: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        match (self.engine.isolation(), &self.config.host.path) {
+            (Isolation::Process, Some(path)) => path,
+            _ => INSIDE,
+        }
+    }
+}
+
+pub(crate) fn containers_folder(config: &Config) -> PathBuf {
+    config.data.join("containers")
+}
+
+/// Who shall own what containers read and write.
+pub(crate) const fn owner_under(isolation: Isolation) -> Option<Owner> {
+    match isolation {
+        Isolation::Container => Some(VCAP),
+        Isolation::Process => None,
+    }
+}
+
+/// Diego's CPU weight: by memory, between 128 MiB and 8 GiB, 100 at the top.
+pub(crate) fn cpu_weight(memory_mb: u32) -> u32 {
+    (100 * memory_mb.clamp(128, 8192) / 8192).max(1)
+}
+
+/// What the cell has, by id.
+#[derive(Debug)]
+pub(crate) struct Registry<K, V>(Mutex<HashMap<K, Arc<V>>>);
+
+impl<K: std::hash::Hash + Eq + Copy, V> Registry<K, V> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    pub(crate) fn get(&self, id: K) -> Option<Arc<V>> {
+        self.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn insert(&self, id: K, value: Arc<V>) {
+        self.lock().insert(id, value);
+    }
+
+    pub(crate) fn remove(&self, id: K) {
+        self.lock().remove(&id);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<V>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Figures between two looks at a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sample {
+    pub(crate) usage: Usage,
+    /// Share of one core.
+    pub(crate) cpu: f64,
+    /// Bytes per second.
+    pub(crate) log_rate: u64,
+}
+
+/// Measures one container again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    last: Option<(tokio::time::Instant, Usage)>,
+}
+
+impl Meter {
+    /// The next sample; waits first unless it is the first one.
+    pub(crate) async fn next<C: Container>(&mut self, container: &C) -> Sample {
+        loop {
+            if self.last.is_some() {
+                tokio::time::sleep(SAMPLE).await;
+            }
+            match container.usage().await {
+                Ok(usage) => return self.note(usage),
+                // A container that has just ended has no usage; its end is noticed elsewhere.
+                Err(error) => tracing::debug!(container = container.name(), %error, "could not measure usage"),
+            }
+            if self.last.is_none() {
+                tokio::time::sleep(SAMPLE).await;
+            }
+        }
+    }
+
+    fn note(&mut self, usage: Usage) -> Sample {
+        let now = tokio::time::Instant::now();
+        let mut sample = Sample { usage, ..Sample::default() };
+        if let Some((then, before)) = self.last {
+            let seconds = (now - then).as_secs_f64().max(0.001);
+            sample.cpu = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds;
+            sample.log_rate = (usage.log_bytes.saturating_sub(before.log_bytes) as f64 / seconds) as u64;
+        }
+        self.last = Some((now, usage));
+        sample
+    }
+}
+
+/// Ends a container: SIGTERM, and SIGKILL after `grace`.
+pub(crate) async fn terminate<C: Container>(container: &C, grace: Duration) -> Terminated {
+    if let Err(error) = container.signal(cells_engine::Signal::Terminate).await {
+        tracing::debug!(container = container.name(), %error, "could not send SIGTERM");
+    }
+    if let Ok(ended) = tokio::time::timeout(grace, container.wait()).await {
+        return Terminated { exit: ended.map_err(|error| text_of(&error)), killed: false };
+    }
+    if let Err(error) = container.signal(cells_engine::Signal::Kill).await {
+        tracing::warn!(container = container.name(), %error, "could not send SIGKILL");
+    }
+    const UNKILLABLE: Duration = Duration::from_secs(30);
+    let exit = match tokio::time::timeout(UNKILLABLE, container.wait()).await {
+        Ok(ended) => ended.map_err(|error| text_of(&error)),
+        Err(_) => Err("it did not end after SIGKILL".to_owned()),
+    };
+    Terminated { exit, killed: true }
+}
+
+pub(crate) struct Terminated {
+    /// The exit, or why it is not known.
+    pub(crate) exit: Result<cells_engine::ContainerExit, String>,
+    /// Whether the grace time was over before it ended.
+    pub(crate) killed: bool,
+}
+
+/// An error with all its causes, for people.
+pub(crate) fn text_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Runs blocking work at the one seam for it. A panic in it goes on in the caller.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Blocking work is cancelled only while the runtime shuts down; nobody can go on from here then.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,312 @@
+//! The life of one instance: layers, container, health, end. One task per instance; nothing else touches its container.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cells_engine::{Container, ContainerExit, ContainerLimits, ContainerSpec, Engine};
+use model::ids::InstanceId;
+use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
+use model::log::LogSource;
+use model::protocol::cell::{InstanceSpec, InstanceUsage};
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::{Cell, Meter, OPEN_FILES, Sample, blocking, cpu_weight, terminate, text_of};
+use crate::clock;
+use crate::layers::Lease;
+use crate::ledger::InstanceRecord;
+use crate::logs::{LogMeta, LogSet};
+
+mod ending;
+mod env;
+mod health;
+
+use ending::Ending;
+
+/// One instance the cell knows of, also after its end until the server has taken note.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) id: InstanceId,
+    record: Mutex<InstanceRecord>,
+    pub(crate) logs: Arc<LogSet>,
+    /// Cancelled when a stop was ordered.
+    pub(crate) stop: CancellationToken,
+    sample: Mutex<Option<Sample>>,
+}
+
+/// From where a life begins.
+pub(crate) enum Start<C> {
+    Fresh(Box<InstanceSpec>),
+    /// Its container was started by an earlier agent.
+    Adopted(C),
+}
+
+pub(crate) fn log_meta(record: &InstanceRecord) -> LogMeta {
+    LogMeta {
+        app: record.app,
+        source: LogSource::App(record.process_type.clone()),
+        notes: LogSource::Cell,
+        index: record.index,
+        name: record.instance.to_string(),
+    }
+}
+
+impl Instance {
+    pub(crate) fn new(record: InstanceRecord, logs: Arc<LogSet>) -> Arc<Self> {
+        Arc::new(Self {
+            id: record.instance,
+            record: Mutex::new(record),
+            logs,
+            stop: CancellationToken::new(),
+            sample: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn record(&self) -> InstanceRecord {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InstanceRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest figures; none before there are any, and after the end.
+    pub(crate) fn usage(&self) -> Option<InstanceUsage> {
+        let sample = (*self.sample.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(InstanceUsage {
+            instance: self.id,
+            cpu: sample.cpu,
+            memory_bytes: sample.usage.memory_bytes,
+            disk_bytes: sample.usage.disk_bytes,
+            log_rate: sample.log_rate,
+        })
+    }
+
+    fn note_sample(&self, sample: Option<Sample>) {
+        *self.sample.lock().unwrap_or_else(PoisonError::into_inner) = sample;
+    }
+
+    /// Moves the instance on: ledger first, then the report. Refused transitions change nothing. Blocks.
+    pub(crate) fn apply<E: Engine>(&self, cell: &Cell<E>, event: InstanceEvent, verdict: Option<ExitReason>) -> std::io::Result<()> {
+        let mut record = self.lock();
+        let next = match record.state.after(event) {
+            Ok(next) => next,
+            Err(refused) => {
+                tracing::debug!(instance = %self.id, %refused, "nothing to do");
+                return Ok(());
+            }
+        };
+        if next == record.state {
+            return Ok(());
+        }
+        record.state = next;
+        record.since_us = clock::now_us();
+        record.verdict = verdict.or(record.verdict.take());
+        let saved = cell.ledger.save_instance(&record);
+        // What is true is reported also where the disk did not take it.
+        cell.reports.put_instance(record.report());
+        saved
+    }
+}
+
+/// Lives one instance's life to its end, or to the end of this agent.
+pub(crate) async fn live<E: Engine>(cell: Arc<Cell<E>>, instance: Arc<Instance>, start: Start<E::Container>) {
+    let life = Life { cell, instance };
+    match start {
+        Start::Fresh(spec) => match life.start(*spec).await {
+            Ok(Some((container, leases))) => life.supervise(container, leases).await,
+            Ok(None) => {}
+            Err(exit) => life.end(exit, None).await,
+        },
+        Start::Adopted(container) => {
+            let layers = life.instance.record().layers;
+            let leases = layers.iter().filter_map(|layer| life.cell.layers.lease_present(layer.diff_id)).collect();
+            life.supervise(container, leases).await;
+        }
+    }
+}
+
+struct Life<E: Engine> {
+    cell: Arc<Cell<E>>,
+    instance: Arc<Instance>,
+}
+
+impl<E: Engine> Life<E> {
+    /// Fetches layers and starts the container. None if the agent ends before.
+    async fn start(&self, spec: InstanceSpec) -> Result<Option<(E::Container, Vec<Lease>)>, Exit> {
+        self.note(format!("Cell {} creating container for instance {}", self.cell.config.name, self.instance.id)).await;
+        let fetched = tokio::select! {
+            biased;
+            () = self.cell.shutdown.cancelled() => return Ok(None),
+            () = self.instance.stop.cancelled() => return Err(ending::before_start(ExitReason::Stopped)),
+            fetched = self.fetch(&spec) => fetched,
+        };
+        let not_started = |message| ending::before_start(ExitReason::NotStarted { message });
+        let leases = fetched.map_err(not_started)?;
+        let container_spec = self.container_spec(spec, &leases).await.map_err(|error| not_started(text_of(&error)))?;
+        // Not raced against a stop: a start takes milliseconds, and a half made container would be nobody's.
+        let container = self.cell.engine.start(container_spec).await.map_err(|error| not_started(text_of(&error)))?;
+        self.note(format!("Cell {} successfully created container for instance {}", self.cell.config.name, self.instance.id)).await;
+        Ok(Some((container, leases)))
+    }
+
+    async fn fetch(&self, spec: &InstanceSpec) -> Result<Vec<Lease>, String> {
+        let fetches: Vec<_> = spec.layers.iter().map(|layer| self.cell.layers.lease(layer)).collect();
+        futures_util::future::try_join_all(fetches).await.map_err(|error| text_of(&error))
+    }
+
+    async fn container_spec(&self, spec: InstanceSpec, leases: &[Lease]) -> std::io::Result<ContainerSpec> {
+        let name = self.instance.id.to_string();
+        let dir = self.cell.container_folder(&name);
+        let made = dir.clone();
+        blocking(move || std::fs::create_dir_all(made)).await?;
+        let (exe, mount) = self.cell.exe();
+        let home = self.cell.home(&name);
+        let port = env::choose_port(self.cell.engine.isolation())?;
+        let place = env::Place { home: &home, path: self.cell.search_path(), isolation: self.cell.engine.isolation(), port };
+        let env = env::complete(&spec, &place);
+        let launch = ["lifecycle", "launch", "--home", &home, "--", &spec.command].map(str::to_owned);
+        Ok(ContainerSpec {
+            hostname: name.clone(),
+            name,
+            dir,
+            layers: leases.iter().map(|lease| lease.path.clone()).collect(),
+            mounts: mount.into_iter().collect(),
+            args: std::iter::once(exe).chain(launch).collect(),
+            env,
+            cwd: home,
+            limits: ContainerLimits {
+                memory: spec.limits.memory,
+                disk: spec.limits.disk,
+                cpu_weight: cpu_weight(spec.limits.memory.0),
+                pids: spec.limits.pids,
+                open_files: OPEN_FILES,
+            },
+            max_log_bytes: self.cell.config.budgets.live_log,
+        })
+    }
+
+    /// Watches exit, orders, health and usage at once, and settles the end. Returns early where the agent ends.
+    async fn supervise(&self, container: E::Container, leases: Vec<Lease>) {
+        let state = self.instance.record().state;
+        let ending = match state {
+            InstanceState::Exited { .. } => return self.clear_away(&container, leases).await,
+            // The agent that decided this was restarted before the end.
+            InstanceState::Stopping => Ending::Decided,
+            InstanceState::Starting | InstanceState::Running { .. } => self.watch(&container).await,
+        };
+        let record = self.instance.record();
+        let (exit, killed) = match ending {
+            Ending::AgentStops => return,
+            Ending::Ended(exit) => (exit, false),
+            Ending::Stopped | Ending::Decided => self.terminate(&container, record.grace, None).await,
+            Ending::Verdict(verdict) => {
+                self.note(ending::sentence(&verdict)).await;
+                self.terminate(&container, record.grace, Some(verdict)).await
+            }
+        };
+        let record = self.instance.record();
+        let logs = self.instance.logs.clone();
+        let last_lines = blocking(move || logs.last_lines(Exit::MAX_LINES, ending::MAX_LINE_CHARS)).await;
+        let exit = ending::exit(&record, exit, last_lines);
+        self.note(ending::exit_line(&exit, killed.then_some(record.grace))).await;
+        self.end(exit, Some((&container, leases))).await;
+    }
+
+    async fn watch(&self, container: &E::Container) -> Ending {
+        let record = self.instance.record();
+        let limit = record.limits.disk.bytes();
+        tokio::select! {
+            biased;
+            ended = container.wait() => Ending::Ended(ended.map_err(|error| text_of(&error))),
+            () = self.instance.stop.cancelled() => Ending::Stopped,
+            () = self.cell.shutdown.cancelled() => Ending::AgentStops,
+            verdict = self.watch_health(container, &record) => Ending::Verdict(verdict),
+            used_bytes = self.watch_disk(container, limit) => {
+                Ending::Verdict(ExitReason::OutOfDisk { limit_bytes: limit, used_bytes })
+            }
+        }
+    }
+
+    /// Keeps the usage figures fresh. Completes with the used bytes when they exceed the disk limit.
+    async fn watch_disk(&self, container: &E::Container, limit: u64) -> u64 {
+        let mut meter = Meter::default();
+        loop {
+            let sample = meter.next(container).await;
+            self.instance.note_sample(Some(sample));
+            if sample.usage.disk_bytes > limit {
+                return sample.usage.disk_bytes;
+            }
+        }
+    }
+
+    /// Checks health until it fails for good.
+    async fn watch_health(&self, container: &E::Container, record: &InstanceRecord) -> ExitReason {
+        let address = std::net::SocketAddr::new(container.address(), container.port());
+        if record.state == InstanceState::Starting {
+            if let Err(last) = health::until_healthy(&record.health, address).await {
+                let listening = container.listeners().await.unwrap_or_default();
+                let timeout_s = record.health.start_timeout.as_secs();
+                let check = health::describe(&record.health.kind, address.port(), &last);
+                return ExitReason::NeverHealthy { timeout_s, check, listening };
+            }
+            self.note("Container became healthy".to_owned()).await;
+            self.apply(InstanceEvent::BecameHealthy { address }, None).await;
+        }
+        let last = health::until_unhealthy(&record.health, address).await;
+        ExitReason::BecameUnhealthy { check: health::describe(&record.health.kind, address.port(), &last) }
+    }
+
+    async fn terminate(
+        &self,
+        container: &E::Container,
+        grace: Duration,
+        verdict: Option<ExitReason>,
+    ) -> (Result<ContainerExit, String>, bool) {
+        self.note(format!("Cell {} stopping instance {}", self.cell.config.name, self.instance.id)).await;
+        // Reported before the signal, so that no more requests come in while it finishes those it has.
+        self.apply(InstanceEvent::StopRequested, verdict).await;
+        let terminated = terminate(container, grace).await;
+        (terminated.exit, terminated.killed)
+    }
+
+    async fn end(&self, exit: Exit, container: Option<(&E::Container, Vec<Lease>)>) {
+        if container.is_none() {
+            self.note(ending::exit_line(&exit, None)).await;
+        }
+        self.instance.note_sample(None);
+        self.apply(InstanceEvent::Exited(exit), None).await;
+        match container {
+            Some((container, leases)) => self.clear_away(container, leases).await,
+            None => self.keep_logs().await,
+        }
+    }
+
+    async fn clear_away(&self, container: &E::Container, leases: Vec<Lease>) {
+        if let Err(error) = container.remove().await {
+            tracing::error!(instance = %self.instance.id, error = text_of(&error), "could not remove a container");
+            return;
+        }
+        drop(leases);
+        self.keep_logs().await;
+    }
+
+    async fn keep_logs(&self) {
+        let (cell, logs) = (self.cell.clone(), self.instance.logs.clone());
+        if let Err(error) = blocking(move || cell.logs.end(&logs)).await {
+            tracing::error!(instance = %self.instance.id, %error, "could not put an ended instance's log in its place");
+        }
+    }
+
+    async fn apply(&self, event: InstanceEvent, verdict: Option<ExitReason>) {
+        let (cell, instance) = (self.cell.clone(), self.instance.clone());
+        if let Err(error) = blocking(move || instance.apply(&cell, event, verdict)).await {
+            tracing::error!(instance = %self.instance.id, %error, "could not record an instance's state");
+        }
+    }
+
+    async fn note(&self, text: String) {
+        let logs = self.instance.logs.clone();
+        blocking(move || logs.note(&text)).await;
+    }
+}
+

@@ -1,0 +1,251 @@
+//! Unpacked layers, kept by content: `layers/<hex diff id>/root` is one layer as an engine mounts it.
+//!
+//! A layer is fetched and unpacked once, however many instances wait for it, and appears under its name only when every
+//! byte was checked. A [`Lease`] keeps it; what nobody leases goes, longest unused first, when the budget is exceeded.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use model::digest::Digest;
+use model::droplet::Layer;
+use model::protocol::cell::layer_blob;
+use tokio::sync::OnceCell;
+
+use crate::durable;
+use crate::server::{Server, ServerError};
+
+mod gate;
+mod unpack;
+
+pub(crate) use unpack::{Owner, UnpackError, check};
+
+/// No layer may be larger when unpacked.
+pub(crate) const MAX_LAYER_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Layers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    budget: u64,
+    owner: Option<Owner>,
+    server: Server,
+    slots: Mutex<HashMap<Digest, Arc<Slot>>>,
+    temporary: AtomicU64,
+}
+
+/// One layer that is there or being made. Clones of the `Arc` outside the map are its users.
+#[derive(Debug, Default)]
+struct Slot {
+    ready: OnceCell<()>,
+    bytes: AtomicU64,
+}
+
+/// Keeps one layer in the cache.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) path: PathBuf,
+    _slot: Arc<Slot>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LayerError {
+    #[error("layer {layer} is declared with {bytes} bytes, more than {MAX_LAYER_BYTES}")]
+    TooLarge { layer: Digest, bytes: u64 },
+    #[error("could not fetch layer {layer}")]
+    Fetch {
+        layer: Digest,
+        #[source]
+        source: ServerError,
+    },
+    #[error("could not unpack layer {layer}")]
+    Unpack {
+        layer: Digest,
+        #[source]
+        source: UnpackError,
+    },
+    #[error("could not store layer {layer}")]
+    Store {
+        layer: Digest,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Removes a temporary file or folder, also when its maker was cancelled.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = durable::remove_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "could not remove a temporary file");
+        }
+    }
+}
+
+impl Layers {
+    /// Opens the cache in `folder`; what a crash left half done is removed.
+    pub(crate) fn open(folder: PathBuf, budget: u64, owner: Option<Owner>, server: Server) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let mut slots = HashMap::new();
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| format!("sha256:{name}").parse::<Digest>().ok());
+            match (digest, fs::read_to_string(entry.path().join("bytes")).ok().and_then(|text| text.parse().ok())) {
+                (Some(digest), Some(bytes)) => {
+                    let slot = Slot { ready: OnceCell::new_with(Some(())), bytes: AtomicU64::new(bytes) };
+                    slots.insert(digest, Arc::new(slot));
+                }
+                _ => durable::remove_all(&entry.path())?,
+            }
+        }
+        let slots = Mutex::new(slots);
+        Ok(Self { inner: Arc::new(Inner { folder, budget, owner, server, slots, temporary: AtomicU64::new(0) }) })
+    }
+
+    /// Makes sure that a layer is there, fetching it if need be.
+    pub(crate) async fn lease(&self, layer: &Layer) -> Result<Lease, LayerError> {
+        let digest = layer.diff_id;
+        self.lease_with(layer, || async {
+            let packed = self.temporary("packed");
+            let blob = layer_blob(&digest);
+            let fetched = self.inner.server.download(&blob, &packed.0, layer.compressed_size).await;
+            fetched.map_err(|source| LayerError::Fetch { layer: digest, source })?;
+            self.unpack(layer, packed.0.clone()).await
+        })
+        .await
+    }
+
+    /// Takes a layer from the packed file of a build, checking all of it.
+    pub(crate) async fn import(&self, layer: &Layer, packed: &Path) -> Result<Lease, LayerError> {
+        self.lease_with(layer, || self.unpack(layer, packed.to_owned())).await
+    }
+
+    pub(crate) fn contains(&self, layer: Digest) -> bool {
+        self.slots().get(&layer).is_some_and(|slot| slot.ready.initialized())
+    }
+
+    /// Leases a layer that a running container uses already. None where it is not there.
+    pub(crate) fn lease_present(&self, layer: Digest) -> Option<Lease> {
+        let slot = self.slots().get(&layer).filter(|slot| slot.ready.initialized()).cloned()?;
+        Some(Lease { path: self.folder_of(layer).join("root"), _slot: slot })
+    }
+
+    async fn lease_with<F>(&self, layer: &Layer, make: impl FnOnce() -> F) -> Result<Lease, LayerError>
+    where
+        F: Future<Output = Result<(), LayerError>>,
+    {
+        let digest = layer.diff_id;
+        if layer.size > MAX_LAYER_BYTES || layer.compressed_size > MAX_LAYER_BYTES {
+            let bytes = layer.size.max(layer.compressed_size);
+            return Err(LayerError::TooLarge { layer: digest, bytes });
+        }
+        let slot = self.slots().entry(digest).or_default().clone();
+        let fresh = !slot.ready.initialized();
+        // The first comer works, the others wait; if it fails or is cancelled, the next one tries.
+        slot.ready.get_or_try_init(make).await?;
+        let cache = self.clone();
+        let folder = self.folder_of(digest);
+        let lease = Lease { path: folder.join("root"), _slot: slot };
+        let kept = tokio::task::spawn_blocking(move || {
+            // The time of this file is when the layer was last used.
+            File::options().append(true).open(folder.join("bytes"))?.set_modified(SystemTime::now())?;
+            if fresh { cache.make_room() } else { Ok(()) }
+        });
+        let kept = kept.await.map_err(io::Error::other).and_then(|kept| kept);
+        kept.map_err(|source| LayerError::Store { layer: digest, source })?;
+        Ok(lease)
+    }
+
+    async fn unpack(&self, layer: &Layer, packed: PathBuf) -> Result<(), LayerError> {
+        let cache = self.clone();
+        let layer = layer.clone();
+        let digest = layer.diff_id;
+        let done = tokio::task::spawn_blocking(move || cache.unpack_now(&layer, &packed)).await;
+        done.map_err(|error| LayerError::Store { layer: digest, source: io::Error::other(error) })?
+    }
+
+    fn unpack_now(&self, layer: &Layer, packed: &Path) -> Result<(), LayerError> {
+        let digest = layer.diff_id;
+        let store = |source| LayerError::Store { layer: digest, source };
+        let unpacked = self.temporary("unpacked");
+        let root = unpacked.0.join("root");
+        fs::create_dir_all(&root).map_err(store)?;
+        let packed = File::open(packed).map_err(store)?;
+        unpack::unpack(packed, layer, &root, self.inner.owner)
+            .map_err(|source| LayerError::Unpack { layer: digest, source })?;
+        let bytes = durable::size_of(&root);
+        fs::write(unpacked.0.join("bytes"), bytes.to_string()).map_err(store)?;
+        // A lost disk cache is refetched, but a half written one must not be taken for a whole one after a power cut.
+        File::open(&unpacked.0).and_then(|folder| sync_file_system(&folder)).map_err(store)?;
+        let place = self.folder_of(digest);
+        durable::remove_all(&place).map_err(store)?;
+        fs::rename(&unpacked.0, place).map_err(store)?;
+        if let Some(slot) = self.slots().get(&digest) {
+            slot.bytes.store(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Removes unused layers, the longest unused first, until the rest fits the budget. Blocks.
+    fn make_room(&self) -> io::Result<()> {
+        let mut unused: Vec<(SystemTime, Digest)> = Vec::new();
+        let known: Vec<_> = self.slots().keys().copied().collect();
+        for digest in known {
+            let used = fs::metadata(self.folder_of(digest).join("bytes")).and_then(|found| found.modified());
+            unused.push((used.unwrap_or(SystemTime::UNIX_EPOCH), digest));
+        }
+        unused.sort();
+        for (_, digest) in unused {
+            let trash = self.temporary("trash");
+            {
+                let mut slots = self.slots();
+                let total: u64 = slots.values().map(|slot| slot.bytes.load(Ordering::Relaxed)).sum();
+                if total <= self.inner.budget {
+                    break;
+                }
+                // Leases and makers hold the slot too, and can only get it through the map that is locked here.
+                let idle = slots.get(&digest).is_some_and(|slot| slot.ready.initialized() && Arc::strong_count(slot) == 1);
+                if !idle {
+                    continue;
+                }
+                fs::rename(self.folder_of(digest), &trash.0)?;
+                slots.remove(&digest);
+            }
+            tracing::info!(layer = %digest, "removed an unused layer to make room");
+        }
+        Ok(())
+    }
+
+    fn folder_of(&self, layer: Digest) -> PathBuf {
+        self.inner.folder.join(layer.hex())
+    }
+
+    fn temporary(&self, what: &str) -> Temporary {
+        let number = self.inner.temporary.fetch_add(1, Ordering::Relaxed);
+        Temporary(self.inner.folder.join(format!("{what}-{number}")))
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Slot>>> {
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[allow(unsafe_code, reason = "std has no call that syncs all files of a file system")]
+fn sync_file_system(folder: &File) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the descriptor is open for as long as `folder` lives, and syncfs touches no memory of ours.
+    if unsafe { libc::syncfs(folder.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests;

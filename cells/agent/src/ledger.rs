@@ -1,0 +1,295 @@
+//! The cell's memory on disk: who it is, the highest epoch it obeyed, and one small file per instance and task.
+//!
+//! Nothing secret is ever in it: no environment, no commands. What an order needs beyond this lives only as long as the
+//! agent, and what had not begun when the agent went is reported as lost.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use model::droplet::{Layer, Stack};
+use model::health::HealthCheck;
+use model::ids::{AppId, BuildId, CellId, Incarnation, InstanceId, ProcessId, TaskId, VersionId};
+use model::instance::{ExitReason, InstanceReport, InstanceState};
+use model::limits::Limits;
+use model::protocol::cell::{InstanceSpec, StagingSpec};
+use model::task::{TaskReport, TaskState};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{clock, durable};
+
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    folder: PathBuf,
+    identity: Mutex<Identity>,
+    /// Whether the host was started anew since the ledger was last opened.
+    pub(crate) rebooted: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Identity {
+    cell: CellId,
+    /// Drawn when the ledger was made.
+    nonce: Incarnation,
+    boot_id: String,
+    epoch: u64,
+}
+
+/// What is remembered of an instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InstanceRecord {
+    pub(crate) instance: InstanceId,
+    pub(crate) app: AppId,
+    pub(crate) app_name: String,
+    pub(crate) process: ProcessId,
+    pub(crate) process_type: String,
+    pub(crate) version: VersionId,
+    pub(crate) index: u32,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) limits: Limits,
+    pub(crate) health: HealthCheck,
+    pub(crate) grace: Duration,
+    #[serde(flatten)]
+    pub(crate) state: InstanceState,
+    pub(crate) since_us: i64,
+    /// Why the cell itself decided to end it; absent where a stop was ordered.
+    pub(crate) verdict: Option<ExitReason>,
+}
+
+/// What is remembered of a build.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TaskRecord {
+    pub(crate) task: TaskId,
+    pub(crate) build: BuildId,
+    pub(crate) app: AppId,
+    pub(crate) app_name: String,
+    pub(crate) stack: Stack,
+    pub(crate) limits: Limits,
+    pub(crate) timeout: Duration,
+    #[serde(flatten)]
+    pub(crate) state: TaskState,
+    pub(crate) since_us: i64,
+}
+
+/// An order of a leader that has been replaced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EpochError {
+    #[error("epoch {got} is over: this cell has obeyed epoch {seen}")]
+    Over { got: u64, seen: u64 },
+    #[error("could not record epoch {epoch} in the ledger")]
+    Unrecorded {
+        epoch: u64,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl InstanceRecord {
+    pub(crate) fn new(spec: &InstanceSpec) -> Self {
+        Self {
+            instance: spec.instance,
+            app: spec.app,
+            app_name: spec.app_name.clone(),
+            process: spec.process,
+            process_type: spec.process_type.clone(),
+            version: spec.version,
+            index: spec.index,
+            layers: spec.layers.clone(),
+            limits: spec.limits,
+            health: spec.health.clone(),
+            grace: spec.grace,
+            state: InstanceState::Starting,
+            since_us: clock::now_us(),
+            verdict: None,
+        }
+    }
+
+    pub(crate) fn report(&self) -> InstanceReport {
+        InstanceReport {
+            instance: self.instance,
+            app: self.app,
+            process: self.process,
+            version: self.version,
+            index: self.index,
+            state: self.state.clone(),
+            since_us: self.since_us,
+        }
+    }
+}
+
+impl TaskRecord {
+    pub(crate) fn new(spec: &StagingSpec, stack: Stack) -> Self {
+        Self {
+            task: spec.task,
+            build: spec.build,
+            app: spec.app,
+            app_name: spec.app_name.clone(),
+            stack,
+            limits: spec.limits,
+            timeout: spec.timeout,
+            state: TaskState::Accepted,
+            since_us: clock::now_us(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> TaskReport {
+        TaskReport { task: self.task, state: self.state.clone() }
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger below `folder`, or begins one.
+    pub(crate) fn open(folder: &Path, boot_id: &str) -> io::Result<Self> {
+        for part in ["instances", "tasks"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        let file = folder.join("cell.json");
+        let (mut identity, fresh) = match durable::read_json::<Identity>(&file, MAX_FILE_BYTES) {
+            Ok(identity) => (identity, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Identity::begin(boot_id), true),
+            Err(error) => return Err(error),
+        };
+        let rebooted = identity.boot_id != boot_id;
+        if fresh || rebooted {
+            boot_id.clone_into(&mut identity.boot_id);
+            durable::write_json(&file, &identity)?;
+        }
+        Ok(Self { folder: folder.to_owned(), identity: Mutex::new(identity), rebooted })
+    }
+
+    pub(crate) fn cell(&self) -> CellId {
+        self.identity().cell
+    }
+
+    /// Another one after the disk was lost and after every start of the host.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        let identity = self.identity();
+        let mut hash = Sha256::new();
+        hash.update(identity.nonce.to_string());
+        hash.update([0]);
+        hash.update(&identity.boot_id);
+        let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        hex.parse().expect("32 hex digits are a GUID")
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.identity().epoch
+    }
+
+    /// Obeys `epoch`: on disk before this returns if it is a new one. Blocks.
+    pub(crate) fn obey(&self, epoch: u64) -> Result<(), EpochError> {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = identity.epoch;
+        if epoch < seen {
+            return Err(EpochError::Over { got: epoch, seen });
+        }
+        if epoch > seen {
+            let next = Identity { epoch, ..identity.clone() };
+            durable::write_json(&self.folder.join("cell.json"), &next)
+                .map_err(|source| EpochError::Unrecorded { epoch, source })?;
+            *identity = next;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn save_instance(&self, record: &InstanceRecord) -> io::Result<()> {
+        durable::write_json(&self.file("instances", record.instance), record)
+    }
+
+    pub(crate) fn forget_instance(&self, instance: InstanceId) -> io::Result<()> {
+        durable::remove_all(&self.file("instances", instance))
+    }
+
+    pub(crate) fn instances(&self) -> io::Result<Vec<InstanceRecord>> {
+        read_all(&self.folder.join("instances"))
+    }
+
+    pub(crate) fn save_task(&self, record: &TaskRecord) -> io::Result<()> {
+        durable::write_json(&self.file("tasks", record.task), record)
+    }
+
+    pub(crate) fn forget_task(&self, task: TaskId) -> io::Result<()> {
+        durable::remove_all(&self.file("tasks", task))
+    }
+
+    pub(crate) fn tasks(&self) -> io::Result<Vec<TaskRecord>> {
+        read_all(&self.folder.join("tasks"))
+    }
+
+    fn file(&self, part: &str, id: impl std::fmt::Display) -> PathBuf {
+        self.folder.join(part).join(format!("{id}.json"))
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Identity {
+    fn begin(boot_id: &str) -> Self {
+        Self { cell: CellId::random(), nonce: Incarnation::random(), boot_id: boot_id.to_owned(), epoch: 0 }
+    }
+}
+
+/// All records of a folder. A file that cannot be read is put aside, so that one bad sector does not stop a cell.
+fn read_all<T: DeserializeOwned>(folder: &Path) -> io::Result<Vec<T>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match durable::read_json(&path, MAX_FILE_BYTES) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "a ledger file is unreadable and was put aside");
+                fs::rename(&path, path.with_extension("unreadable"))?;
+            }
+        }
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reboot_is_a_new_incarnation_of_the_same_cell() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Ledger::open(folder.path(), "boot-1").unwrap();
+        let again = Ledger::open(folder.path(), "boot-1").unwrap();
+        assert_eq!((first.cell(), first.incarnation()), (again.cell(), again.incarnation()));
+        assert!(!again.rebooted);
+        let rebooted = Ledger::open(folder.path(), "boot-2").unwrap();
+        assert!(rebooted.rebooted && rebooted.cell() == first.cell());
+        assert_ne!(rebooted.incarnation(), first.incarnation());
+    }
+
+    #[test]
+    fn a_lower_epoch_is_refused_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "b").unwrap();
+        ledger.obey(7).unwrap();
+        ledger.obey(7).unwrap();
+        assert!(matches!(ledger.obey(6), Err(EpochError::Over { got: 6, seen: 7 })));
+        let ledger = Ledger::open(folder.path(), "b").unwrap();
+        assert_eq!(ledger.epoch(), 7);
+        assert!(ledger.obey(3).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_record_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), "b").unwrap();
+        fs::write(folder.path().join("instances/x.json"), "{").unwrap();
+        assert!(ledger.instances().unwrap().is_empty());
+        assert!(folder.path().join("instances/x.unreadable").exists());
+    }
+}

@@ -1,0 +1,361 @@
+//! Reads the lines of an app: opens the files of all its sets, finds the place by time, and merges.
+//!
+//! A query costs what it returns: files are halved, not scanned, and one block per file is in memory.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use model::log::{LogLine, LogSource};
+use model::protocol::cell::LogQuery;
+
+use super::record::{Backward, Forward, LogFile, Record};
+use super::{LogSet, Logs};
+
+/// Most lines of one answer; log-cache's own limit is 1,000.
+const MAX_LINES: u32 = 10_000;
+/// Most bytes of one answer. The client goes on from the last line's time.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How often to look again when a file was rotated between two looks.
+const ROTATION_TRIES: usize = 5;
+
+/// Whether the receiver of lines wants more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Continue,
+    Stop,
+}
+
+/// Gives the lines that `query` selects to `sink`. Blocks on the disk.
+pub(crate) fn read(logs: &Logs, query: &LogQuery, mut sink: impl FnMut(LogLine) -> Reading) -> io::Result<()> {
+    let mut merge = Merge { heads: BinaryHeap::new(), descending: query.descending };
+    for set in logs.sets_of(query.app, query.start_ns) {
+        for (source, file) in open(&set)? {
+            let mut cursor = if query.descending {
+                Cursor::Backward(file.backward(query.end_ns)?)
+            } else {
+                Cursor::Forward(file.forward(query.start_ns)?)
+            };
+            if let Some(record) = cursor.next()? {
+                merge.push(Head { record, cursor, source, index: set.meta.index });
+            }
+        }
+    }
+    let mut bytes = 0;
+    for _ in 0..query.limit.min(MAX_LINES) {
+        let Some(line) = merge.next(query)? else { break };
+        bytes += line.bytes.len();
+        if bytes > MAX_BYTES || sink(line) == Reading::Stop {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of the last lines of a set's container, newest first.
+pub(super) fn last_output(set: &LogSet, count: usize) -> io::Result<Vec<Vec<u8>>> {
+    let mut lines = Vec::new();
+    for file in output(set)?.into_iter().rev() {
+        let mut cursor = file.backward(None)?;
+        while lines.len() < count {
+            let Some(record) = cursor.next()? else { break };
+            lines.push(record.bytes);
+        }
+    }
+    Ok(lines)
+}
+
+/// The time of a set's last line.
+pub(super) fn last_time(set: &LogSet) -> Option<i64> {
+    let files = open(set).ok()?.into_iter();
+    files.filter_map(|(_, file)| Some(file.backward(None).ok()?.next().ok()??.time_ns)).max()
+}
+
+/// All files of a set, older output first.
+fn open(set: &LogSet) -> io::Result<Vec<(LogSource, LogFile)>> {
+    let mut files: Vec<_> = output(set)?.into_iter().map(|file| (set.meta.source.clone(), file)).collect();
+    if let Some(file) = open_file(&set.folder.join("notes"))? {
+        files.push((set.meta.notes.clone(), file));
+    }
+    Ok(files)
+}
+
+/// The container's output, older file first.
+///
+/// Between opening `current` and `previous` the writer may rotate, or the agent may move both to their last place. Then
+/// one file would be missing or there twice, so this looks again until `current` is still the same file afterwards.
+fn output(set: &LogSet) -> io::Result<Vec<LogFile>> {
+    let mut found = Vec::new();
+    for _ in 0..ROTATION_TRIES {
+        found.clear();
+        let mut steady = true;
+        for folder in set.output_folders() {
+            let current = open_file(&folder.join("current"))?;
+            let previous = open_file(&folder.join("previous"))?;
+            steady &= inode(&folder.join("current"))? == current.as_ref().map(|file| number(file.file())).transpose()?;
+            found.extend(previous);
+            found.extend(current);
+        }
+        if steady {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn open_file(path: &Path) -> io::Result<Option<LogFile>> {
+    match File::open(path) {
+        Ok(file) => LogFile::new(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Option<u64>> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(Some(found.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn number(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
+enum Cursor {
+    Forward(Forward),
+    Backward(Backward),
+}
+
+impl Cursor {
+    fn next(&mut self) -> io::Result<Option<Record>> {
+        match self {
+            Self::Forward(cursor) => cursor.next(),
+            Self::Backward(cursor) => cursor.next(),
+        }
+    }
+}
+
+/// The next record of one file.
+struct Head {
+    record: Record,
+    cursor: Cursor,
+    source: LogSource,
+    index: u32,
+}
+
+/// A head whose order makes the heap give the wanted end first.
+struct Ordered {
+    head: Head,
+    descending: bool,
+}
+
+struct Merge {
+    heads: BinaryHeap<Ordered>,
+    descending: bool,
+}
+
+impl Merge {
+    fn push(&mut self, head: Head) {
+        self.heads.push(Ordered { head, descending: self.descending });
+    }
+
+    /// The next line within the query's bounds.
+    fn next(&mut self, query: &LogQuery) -> io::Result<Option<LogLine>> {
+        let Some(Ordered { mut head, .. }) = self.heads.pop() else { return Ok(None) };
+        let time_ns = head.record.time_ns;
+        let beyond = if self.descending {
+            time_ns < query.start_ns
+        } else {
+            query.end_ns.is_some_and(|end_ns| time_ns >= end_ns)
+        };
+        if beyond {
+            return Ok(None);
+        }
+        let following = head.cursor.next()?;
+        let line = LogLine {
+            app: query.app,
+            source: head.source.clone(),
+            index: head.index,
+            time_ns,
+            stream: head.record.stream,
+            bytes: std::mem::take(&mut head.record.bytes),
+        };
+        if let Some(record) = following {
+            self.push(Head { record, ..head });
+        }
+        Ok(Some(line))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_time = self.head.record.time_ns.cmp(&other.head.record.time_ns);
+        if self.descending { by_time } else { by_time.reverse() }
+    }
+}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ordered {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ordered {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use model::ids::AppId;
+
+    use super::super::LogMeta;
+    use super::*;
+    use crate::config::Budgets;
+
+    struct World {
+        folder: tempfile::TempDir,
+        logs: Logs,
+        app: AppId,
+    }
+
+    impl World {
+        fn new(budgets: Budgets) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let logs = Logs::open(folder.path().join("logs"), folder.path().join("containers"), budgets).unwrap();
+            Self { folder, logs, app: AppId::random() }
+        }
+
+        fn set(&self, name: &str, index: u32) -> Arc<LogSet> {
+            let source = LogSource::App("web".into());
+            let notes = LogSource::Cell;
+            self.logs.begin(LogMeta { app: self.app, source, notes, index, name: name.into() }).unwrap()
+        }
+
+        fn write(&self, name: &str, file: &str, lines: &str) {
+            let folder = self.folder.path().join("containers").join(name).join("logs");
+            fs::create_dir_all(&folder).unwrap();
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(folder.join(file)).unwrap();
+            file.write_all(lines.as_bytes()).unwrap();
+        }
+
+        fn rotate(&self, name: &str) {
+            let folder = self.folder.path().join("containers").join(name).join("logs");
+            fs::rename(folder.join("current"), folder.join("previous")).unwrap();
+        }
+
+        fn query(&self, start_ns: i64, end_ns: Option<i64>, limit: u32, descending: bool) -> Vec<String> {
+            let query = LogQuery { app: self.app, start_ns, end_ns, limit, descending };
+            let mut lines = Vec::new();
+            read(&self.logs, &query, |line| {
+                lines.push(format!("{} {}/{} {}", line.time_ns, line.source, line.index, String::from_utf8_lossy(&line.bytes)));
+                Reading::Continue
+            })
+            .unwrap();
+            lines
+        }
+
+        fn texts(&self) -> Vec<String> {
+            let last = |line: String| line.rsplit(' ').next().unwrap().to_owned();
+            self.query(0, None, 100, false).into_iter().map(last).collect()
+        }
+    }
+
+    #[test]
+    fn lines_of_all_instances_merge_by_time() {
+        let world = World::new(Budgets::default());
+        let (_a, _b) = (world.set("a", 0), world.set("b", 1));
+        world.write("a", "previous", "10 O a1\n20 O a2\n");
+        world.write("a", "current", "40 E a3\n");
+        world.write("b", "current", "15 O b1\n30 O b2\n50 O b3\n");
+        let all = ["10 APP/PROC/WEB/0 a1", "15 APP/PROC/WEB/1 b1", "20 APP/PROC/WEB/0 a2", "30 APP/PROC/WEB/1 b2",
+            "40 APP/PROC/WEB/0 a3", "50 APP/PROC/WEB/1 b3"];
+        let backwards: Vec<_> = all.iter().rev().copied().collect();
+        assert_eq!(world.query(0, None, 100, false), all);
+        assert_eq!(world.query(i64::MIN, None, 100, true), backwards);
+        assert_eq!(world.query(0, None, 2, false), all[..2], "the oldest two");
+        assert_eq!(world.query(0, None, 2, true), backwards[..2], "the newest two");
+        assert_eq!(world.query(15, Some(40), 100, false), all[1..4], "from inclusive, to exclusive");
+        assert_eq!(world.query(15, Some(40), 100, true), backwards[2..5]);
+        assert_eq!(world.query(51, None, 100, false), [""; 0]);
+    }
+
+    #[test]
+    fn a_cursor_sees_every_line_once_across_rotation_and_end() {
+        let world = World::new(Budgets::default());
+        let set = world.set("a", 0);
+        let mut seen = Vec::new();
+        let mut cursor = 0;
+        let mut poll = |seen: &mut Vec<i64>| {
+            for line in world.query(cursor, None, 2, false) {
+                let time: i64 = line.split(' ').next().unwrap().parse().unwrap();
+                seen.push(time);
+                cursor = time + 1;
+            }
+        };
+        world.write("a", "current", "1 O x\n2 O x\n3 O x\n4 O hal");
+        poll(&mut seen);
+        poll(&mut seen);
+        world.write("a", "current", "f\n");
+        world.rotate("a");
+        world.write("a", "current", "5 O x\n");
+        poll(&mut seen);
+        world.write("a", "current", "6 O x\n");
+        world.logs.end(&set).unwrap();
+        poll(&mut seen);
+        poll(&mut seen);
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn an_ended_instance_stays_readable_also_after_a_restart() {
+        let world = World::new(Budgets::default());
+        let set = world.set("a", 3);
+        world.write("a", "current", "7 E boom\n");
+        set.note("Exit status 1");
+        world.logs.end(&set).unwrap();
+        assert!(!world.folder.path().join("containers/a").exists());
+        let folder = world.folder.path();
+        let logs = Logs::open(folder.join("logs"), folder.join("containers"), Budgets::default()).unwrap();
+        let world = World { logs, app: world.app, folder: world.folder };
+        let lines = world.query(0, None, 10, false);
+        assert_eq!(lines[0], "7 APP/PROC/WEB/3 boom");
+        assert!(lines[1].ends_with(" CELL/3 Exit status 1"), "{lines:?}");
+        assert_eq!(world.query(8, Some(9), 10, false), [""; 0]);
+    }
+
+    #[test]
+    fn the_oldest_ended_instances_make_room_and_live_ones_stay() {
+        let world = World::new(Budgets { app_logs: 120_000, ..Budgets::default() });
+        let _live = world.set("live", 9);
+        world.write("live", "current", "1 O live\n");
+        for (name, time) in [("a", 10), ("b", 20), ("c", 30)] {
+            let set = world.set(name, 0);
+            world.write(name, "current", &format!("{time} O {} {name}\n", "x".repeat(45_000)));
+            world.logs.end(&set).unwrap();
+        }
+        assert_eq!(world.texts(), ["live", "b", "c"]);
+    }
+
+    #[test]
+    fn last_lines_cross_rotation_and_are_bounded() {
+        let world = World::new(Budgets::default());
+        let set = world.set("a", 0);
+        world.write("a", "previous", "1 O one\n2 O two\n");
+        world.write("a", "current", "3 O three-and-more\n");
+        assert_eq!(set.last_lines(2, 5), ["two", "three"]);
+        assert_eq!(set.last_lines(20, 5), ["one", "two", "three"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! The conversation with the server: opened by the cell, kept for ever, begun anew with a full report after every break.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use cells_engine::Engine;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use model::limits::Megabytes;
+use model::protocol::cell::{CellHello, CellMessage, HEARTBEAT, MAX_FRAME_BYTES, Order};
+use serde::Deserialize;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::cell::{Cell, blocking};
+use crate::clock::Backoff;
+use crate::{capacity, orders};
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// A server that does not take a frame for so long is held for gone.
+const SEND: Duration = Duration::from_secs(15);
+
+type Frames = Framed<TokioIo<Upgraded>, LengthDelimitedCodec>;
+
+/// Talks to the server until the agent ends.
+pub(crate) async fn keep<E: Engine>(cell: Arc<Cell<E>>) {
+    let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+    let mut quiet = false;
+    loop {
+        let mut talked = false;
+        let broken = tokio::select! {
+            () = cell.shutdown.cancelled() => return,
+            broken = converse(&cell, &mut talked) => broken,
+        };
+        if talked {
+            backoff.reset();
+            quiet = false;
+        }
+        match broken {
+            Ok(()) => tracing::info!("the server ended the session"),
+            // A server that is away is told once, not at every try.
+            Err(error) if !quiet => tracing::warn!(error = format!("{error:#}"), "no session with the server; trying again"),
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "still no session with the server"),
+        }
+        quiet = true;
+        tokio::select! {
+            () = cell.shutdown.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+/// One session, from the upgrade to its end. `talked` tells whether it came about.
+async fn converse<E: Engine>(cell: &Arc<Cell<E>>, talked: &mut bool) -> anyhow::Result<()> {
+    let session = cell.server.open_session(cell.ledger.cell()).await?;
+    if let Some(epoch) = session.epoch {
+        let keeper = cell.clone();
+        blocking(move || keeper.ledger.obey(epoch)).await.context("the server is not the leader any more")?;
+    }
+    let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
+    let mut frames = Framed::new(session.io, codec);
+    send(&mut frames, &CellMessage::Hello(hello(cell))).await?;
+    let mut changes = cell.reports.subscribe();
+    let (mut sent, report) = cell.reports.full();
+    send(&mut frames, &report).await?;
+    *talked = true;
+    tracing::info!(cell.id = %cell.ledger.cell(), "in session with the server");
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            frame = frames.next() => {
+                let Some(frame) = frame else { return Ok(()) };
+                let answer = answer(cell, &frame.context("the session broke off")?).await?;
+                send(&mut frames, &answer).await?;
+            }
+            _ = changes.changed() => {
+                let (revision, messages) = cell.reports.since(sent);
+                for message in messages {
+                    send(&mut frames, &message).await?;
+                }
+                sent = revision;
+            }
+            _ = heartbeat.tick() => send(&mut frames, &heartbeat_of(cell).await).await?,
+        }
+    }
+}
+
+async fn answer<E: Engine>(cell: &Arc<Cell<E>>, frame: &[u8]) -> anyhow::Result<CellMessage> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        seq: u64,
+    }
+    match serde_json::from_slice::<Order>(frame) {
+        Ok(order) => Ok(orders::obey(cell, order).await),
+        // The text of the error could quote the order, and orders hold secrets.
+        Err(error) => match serde_json::from_slice::<Numbered>(frame) {
+            Ok(Numbered { seq }) => {
+                let message = format!("this cell does not understand the order, at byte {}", error.column());
+                Ok(CellMessage::Refused { seq, message })
+            }
+            Err(_) => bail!("the server sent something that is no order"),
+        },
+    }
+}
+
+fn hello<E: Engine>(cell: &Cell<E>) -> CellHello {
+    CellHello {
+        cell: cell.ledger.cell(),
+        name: cell.config.name.clone(),
+        incarnation: cell.ledger.incarnation(),
+        epoch_seen: cell.ledger.epoch(),
+        zone: cell.config.zone.clone(),
+        stack: cell.stack.clone(),
+        capacity: cell.capacity,
+        isolation: cell.engine.isolation(),
+    }
+}
+
+async fn heartbeat_of<E: Engine>(cell: &Arc<Cell<E>>) -> CellMessage {
+    let data = cell.config.data.clone();
+    let free_disk = blocking(move || capacity::free_disk(&data)).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not measure free disk space");
+        Megabytes(0)
+    });
+    let usage = cell.instances.all().iter().filter_map(|instance| instance.usage()).collect();
+    CellMessage::Heartbeat { usage, free_disk }
+}
+
+async fn send(frames: &mut Frames, message: &CellMessage) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec(message).context("could not write a message as JSON")?;
+    timeout(SEND, frames.send(Bytes::from(bytes))).await.context("the server takes no more")?.context("the session broke off")
+}

@@ -1,0 +1,315 @@
+//! The life of one build: package, container, verdict, layers. A build runs at most once: what the ledger says has
+//! started is never started again, and its result stays in the ledger until the server has stored it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cells_engine::{Container, ContainerExit, Engine};
+use model::ids::TaskId;
+use model::log::LogSource;
+use model::protocol::cell::{StagingSpec, package_blob};
+use model::task::{StagingFailure, TaskOutcome, TaskState};
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::{Cell, Meter, blocking, terminate, text_of};
+use crate::clock;
+use crate::durable;
+use crate::ledger::TaskRecord;
+use crate::logs::{LogMeta, LogSet, Logs};
+
+mod caches;
+mod maven;
+mod output;
+mod prepare;
+
+pub(crate) use caches::Caches;
+
+/// Builds that a cell takes on beyond those that run.
+pub(crate) const MAX_WAITING: usize = 64;
+/// From SIGTERM to SIGKILL for a build that was cancelled or took too long.
+const GRACE: Duration = Duration::from_secs(5);
+const MAX_LINES: usize = 20;
+const MAX_LINE_CHARS: usize = 1000;
+
+/// One build the cell knows of, also after its end until the server has the result.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    record: Mutex<TaskRecord>,
+    logs: Arc<LogSet>,
+    pub(crate) cancel: CancellationToken,
+}
+
+pub(crate) enum Start<C> {
+    Fresh(Box<StagingSpec>),
+    /// Its container was started by an earlier agent.
+    Adopted(C),
+}
+
+/// Why a build's container is no longer watched.
+enum Ending {
+    Ended(Result<ContainerExit, String>),
+    Cancelled,
+    TimedOut,
+    OutOfDisk,
+    AgentStops,
+}
+
+pub(crate) fn log_meta(record: &TaskRecord) -> LogMeta {
+    let name = record.task.to_string();
+    LogMeta { app: record.app, source: LogSource::Staging, notes: LogSource::Staging, index: 0, name }
+}
+
+impl Task {
+    pub(crate) fn new(record: TaskRecord, logs: Arc<LogSet>) -> Arc<Self> {
+        Arc::new(Self { id: record.task, record: Mutex::new(record), logs, cancel: CancellationToken::new() })
+    }
+
+    pub(crate) fn record(&self) -> TaskRecord {
+        self.lock().clone()
+    }
+
+    /// Moves the task on: ledger first, then the report. Blocks.
+    pub(crate) fn apply<E: Engine>(&self, cell: &Cell<E>, state: TaskState) -> std::io::Result<()> {
+        let mut record = self.lock();
+        if matches!(record.state, TaskState::Done { .. }) {
+            return Ok(());
+        }
+        let next = TaskRecord { state, since_us: clock::now_us(), ..record.clone() };
+        let saved = cell.ledger.save_task(&next);
+        // A start that is not on disk must not happen; every other change is true whether or not the disk took it.
+        if saved.is_ok() || next.state != TaskState::Started {
+            *record = next;
+            cell.reports.put_task(record.report());
+        }
+        saved
+    }
+
+    /// Puts the log of an ended task in its last place. Blocks.
+    pub(crate) fn end_logs(&self, logs: &Logs) -> std::io::Result<()> {
+        logs.end(&self.logs)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TaskRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lives one build's life to its end, or to the end of this agent.
+pub(crate) async fn live<E: Engine>(cell: Arc<Cell<E>>, task: Arc<Task>, start: Start<E::Container>) {
+    let life = Life { cell, task };
+    let shutdown = life.cell.shutdown.clone();
+    match start {
+        Start::Fresh(spec) => {
+            let permits = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = life.task.cancel.cancelled() => return life.finish(TaskOutcome::Cancelled, None).await,
+                permits = life.cell.build_caches.take_turn(spec.app, &life.cell.build_slots) => permits,
+            };
+            match life.start(&spec).await {
+                Ok(Some(container)) => life.supervise(container).await,
+                Ok(None) => {}
+                Err(outcome) => life.finish(outcome, None).await,
+            }
+            drop(permits);
+        }
+        Start::Adopted(container) => {
+            // It runs already, so it does not wait for its turn; but while it runs, others do.
+            let app = life.task.record().app;
+            let _turn = life.cell.build_caches.take_turn_now(app, &life.cell.build_slots);
+            life.supervise(container).await;
+        }
+    }
+}
+
+struct Life<E: Engine> {
+    cell: Arc<Cell<E>>,
+    task: Arc<Task>,
+}
+
+impl<E: Engine> Life<E> {
+    /// Fetches the package and starts the container. None if the agent ends before.
+    async fn start(&self, spec: &StagingSpec) -> Result<Option<E::Container>, TaskOutcome> {
+        let internal = |message| TaskOutcome::Failed { failure: StagingFailure::Internal { message } };
+        self.note(format!("Cell {} creating container for build {}", self.cell.config.name, spec.build)).await;
+        let package = self.folder().join("in/package.zip");
+        let fetched = tokio::select! {
+            biased;
+            () = self.cell.shutdown.cancelled() => return Ok(None),
+            () = self.task.cancel.cancelled() => return Err(TaskOutcome::Cancelled),
+            fetched = self.fetch_package(spec, package) => fetched,
+        };
+        fetched.map_err(internal)?;
+        let (cell, order) = (self.cell.clone(), spec.clone());
+        let prepared = blocking(move || prepare::prepare(&cell, &order)).await;
+        let container_spec = prepared.map_err(|error| internal(format!("could not prepare the build: {error}")))?;
+        let started = self.apply(TaskState::Started).await;
+        started.map_err(|error| internal(format!("could not record the start of the build: {error}")))?;
+        let container = self.cell.engine.start(container_spec).await;
+        container.map(Some).map_err(|error| internal(format!("could not start the build's container: {}", text_of(&error))))
+    }
+
+    async fn fetch_package(&self, spec: &StagingSpec, to: PathBuf) -> Result<(), String> {
+        let folder = self.folder();
+        let made = blocking(move || {
+            durable::remove_all(&folder)?;
+            std::fs::create_dir_all(folder.join("in"))
+        });
+        made.await.map_err(|error| format!("could not make the build's folder: {error}"))?;
+        let blob = package_blob(&spec.package);
+        self.cell.server.download(&blob, &to, spec.package_size).await.map_err(|error| text_of(&error))?;
+        let wanted = spec.package;
+        let got = blocking(move || output::digest_of(&to)).await.map_err(|error| format!("could not read the package: {error}"))?;
+        if got == wanted { Ok(()) } else { Err(format!("package {wanted} arrived as {got}")) }
+    }
+
+    /// Watches the container to its end and settles the outcome. Returns early where the agent ends.
+    async fn supervise(&self, container: E::Container) {
+        let outcome = match self.watch(&container).await {
+            Ending::AgentStops => return,
+            Ending::Cancelled => {
+                self.note("Build is cancelled".to_owned()).await;
+                terminate(&container, GRACE).await;
+                TaskOutcome::Cancelled
+            }
+            Ending::TimedOut => {
+                let seconds = self.task.record().timeout.as_secs();
+                self.note(format!("Build takes longer than {seconds} s and is ended")).await;
+                let last_lines = self.last_lines().await;
+                terminate(&container, GRACE).await;
+                TaskOutcome::Failed { failure: StagingFailure::TimedOut { seconds, last_lines } }
+            }
+            Ending::OutOfDisk => {
+                let limit_bytes = self.task.record().limits.disk.bytes();
+                self.note(format!("Build exceeded its disk limit of {limit_bytes} bytes and is ended")).await;
+                terminate(&container, GRACE).await;
+                TaskOutcome::Failed { failure: StagingFailure::OutOfDisk { limit_bytes } }
+            }
+            Ending::Ended(ended) => tokio::select! {
+                biased;
+                () = self.cell.shutdown.cancelled() => return,
+                () = self.task.cancel.cancelled() => TaskOutcome::Cancelled,
+                outcome = self.settle(ended) => outcome,
+            },
+        };
+        self.finish(outcome, Some(&container)).await;
+    }
+
+    async fn watch(&self, container: &E::Container) -> Ending {
+        let record = self.task.record();
+        let limit = record.limits.disk.bytes();
+        let left = record.timeout.saturating_sub(clock::elapsed_since(record.since_us));
+        tokio::select! {
+            biased;
+            ended = container.wait() => Ending::Ended(ended.map_err(|error| text_of(&error))),
+            () = self.task.cancel.cancelled() => Ending::Cancelled,
+            () = self.cell.shutdown.cancelled() => Ending::AgentStops,
+            () = tokio::time::sleep(left) => Ending::TimedOut,
+            () = self.watch_disk(container, limit) => Ending::OutOfDisk,
+        }
+    }
+
+    /// Completes when the build has written more than its disk limit, its output folder included.
+    async fn watch_disk(&self, container: &E::Container, limit: u64) {
+        let mut meter = Meter::default();
+        loop {
+            let sample = meter.next(container).await;
+            let out = self.folder().join("out");
+            if sample.usage.disk_bytes + blocking(move || durable::size_of(&out)).await > limit {
+                return;
+            }
+        }
+    }
+
+    /// The outcome of a build whose container has ended by itself.
+    async fn settle(&self, ended: Result<ContainerExit, String>) -> TaskOutcome {
+        let failed = |failure| TaskOutcome::Failed { failure };
+        let internal = |message| failed(StagingFailure::Internal { message });
+        let record = self.task.record();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(message) => return internal(format!("the build's container was lost: {message}")),
+        };
+        let out = self.folder().join("out");
+        let read = blocking(move || output::read(&out, &record.stack)).await;
+        match read {
+            Ok(output::Output::Built(image)) => match self.store(&image).await {
+                Ok(()) => TaskOutcome::Staged { image },
+                Err(message) => internal(message),
+            },
+            // A tool that the kernel killed is reported as failed by the lifecycle, which cannot know why.
+            _ if ended.oom_killed => {
+                failed(StagingFailure::OutOfMemory { limit_bytes: self.task.record().limits.memory.bytes() })
+            }
+            Ok(output::Output::Failed(failure)) => failed(failure),
+            Err(problem) => {
+                let lines = self.last_lines().await.join(" / ");
+                internal(format!("the lifecycle ended with status {}, and {problem}; its last output: {lines}", ended.status))
+            }
+        }
+    }
+
+    /// Checks every layer and brings those to the server that it lacks.
+    async fn store(&self, image: &model::droplet::Image) -> Result<(), String> {
+        let out = self.folder().join("out/layers");
+        let bytes: u64 = image.layers.iter().map(|layer| layer.compressed_size).sum();
+        self.note(format!("Storing droplet of {} layers, {} KiB", image.layers.len(), bytes.div_ceil(1024))).await;
+        for layer in &image.layers {
+            output::store_layer(&self.cell.layers, &self.cell.server, layer, &out).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, outcome: TaskOutcome, container: Option<&E::Container>) {
+        let last = match &outcome {
+            TaskOutcome::Staged { .. } => "Build succeeded",
+            TaskOutcome::Failed { .. } => "Build failed",
+            TaskOutcome::Cancelled => "Build was cancelled",
+        };
+        self.note(last.to_owned()).await;
+        if let Err(error) = self.apply(TaskState::Done { outcome }).await {
+            tracing::error!(task = %self.task.id, %error, "could not record a build's outcome");
+        }
+        if let Some(container) = container {
+            if let Err(error) = container.remove().await {
+                tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a build's container");
+                return;
+            }
+        }
+        let (cell, logs, folder, app) = (self.cell.clone(), self.task.logs.clone(), self.folder(), self.task.record().app);
+        let cleared = blocking(move || {
+            cell.logs.end(&logs)?;
+            durable::remove_all(&folder)?;
+            cell.build_caches.make_room(app)
+        });
+        if let Err(error) = cleared.await {
+            tracing::error!(task = %self.task.id, %error, "could not clear away after a build");
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        prepare::folder(&self.cell.config, self.task.id)
+    }
+
+    async fn last_lines(&self) -> Vec<String> {
+        let logs = self.task.logs.clone();
+        blocking(move || logs.last_lines(MAX_LINES, MAX_LINE_CHARS)).await
+    }
+
+    async fn apply(&self, state: TaskState) -> std::io::Result<()> {
+        let (cell, task) = (self.cell.clone(), self.task.clone());
+        blocking(move || task.apply(&cell, state)).await
+    }
+
+    async fn note(&self, text: String) {
+        let logs = self.task.logs.clone();
+        blocking(move || logs.note(&text)).await;
+    }
+}
+
+/// Removes what builds have left that the ledger does not know.
+pub(crate) fn sweep(config: &crate::Config, known: &[TaskId]) -> std::io::Result<()> {
+    prepare::sweep(config, known)
+}

@@ -1,0 +1,133 @@
+//! Build caches, one per app, and whose turn it is to build.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use model::ids::AppId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Budgets;
+use crate::durable;
+
+/// The folder of caches. Two builds of one app share a cache, so they run one after the other.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    folder: PathBuf,
+    budgets: Budgets,
+    turns: Mutex<HashMap<AppId, Arc<Semaphore>>>,
+}
+
+/// The right to build; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _app: Option<OwnedSemaphorePermit>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Caches {
+    pub(crate) fn new(folder: PathBuf, budgets: Budgets) -> Self {
+        Self { folder, budgets, turns: Mutex::default() }
+    }
+
+    /// Waits for the app's cache and for one of the cell's build slots, in the order of asking.
+    pub(crate) async fn take_turn(&self, app: AppId, slots: &Arc<Semaphore>) -> Turn {
+        const OPEN: &str = "these semaphores are never closed";
+        let app = self.turn_of(app).acquire_owned().await.expect(OPEN);
+        let slot = slots.clone().acquire_owned().await.expect(OPEN);
+        Turn { _app: Some(app), _slot: Some(slot) }
+    }
+
+    /// Takes what is free for a build that runs already.
+    pub(crate) fn take_turn_now(&self, app: AppId, slots: &Arc<Semaphore>) -> Turn {
+        let app = self.turn_of(app).try_acquire_owned().ok();
+        Turn { _app: app, _slot: slots.clone().try_acquire_owned().ok() }
+    }
+
+    fn turn_of(&self, app: AppId) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody holds or waits for the turns of which only the map knows.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(app).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+    }
+
+    /// The cache folder of an app, made if need be and marked as used now. Blocks.
+    pub(crate) fn open(&self, app: AppId) -> io::Result<PathBuf> {
+        let folder = self.folder.join(app.to_string());
+        fs::create_dir_all(&folder)?;
+        File::open(&folder)?.set_modified(SystemTime::now())?;
+        Ok(folder)
+    }
+
+    /// Drops the cache of `app` if it is too large by itself, then the longest unused until all fit. Blocks.
+    pub(crate) fn make_room(&self, app: AppId) -> io::Result<()> {
+        let own = self.folder.join(app.to_string());
+        if durable::size_of(&own) > self.budgets.app_build_cache {
+            tracing::info!(app.guid = %app, "an app's build cache exceeds its budget and is dropped");
+            durable::remove_all(&own)?;
+        }
+        let mut caches = Vec::new();
+        for entry in fs::read_dir(&self.folder).into_iter().flatten() {
+            let entry = entry?;
+            caches.push((entry.metadata()?.modified()?, durable::size_of(&entry.path()), entry.path()));
+        }
+        caches.sort();
+        let mut total: u64 = caches.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in caches {
+            if total <= self.budgets.all_build_caches {
+                break;
+            }
+            // The app's turn is taken meanwhile, so that no build starts on a cache that is going away.
+            let app = path.file_name().and_then(|name| name.to_str()?.parse::<AppId>().ok());
+            let turn = app.map(|app| self.turn_of(app).try_acquire_owned());
+            if path == own || matches!(turn, Some(Err(_))) {
+                continue;
+            }
+            durable::remove_all(&path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_longest_unused_cache_goes_first_and_those_in_use_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let budgets = Budgets { all_build_caches: 250_000, app_build_cache: 150_000, ..Budgets::default() };
+        let caches = Caches::new(folder.path().to_owned(), budgets);
+        let apps: Vec<_> = (0..4).map(|_| AppId::random()).collect();
+        for (age, app) in apps.iter().enumerate() {
+            let cache = caches.open(*app).unwrap();
+            fs::write(cache.join("repository"), vec![1; 100_000]).unwrap();
+            let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age as u64);
+            File::open(&cache).unwrap().set_modified(used).unwrap();
+        }
+        let slots = Arc::new(Semaphore::new(2));
+        let _turn = caches.take_turn(apps[0], &slots).await;
+        caches.make_room(apps[3]).unwrap();
+        let there = |app: &AppId| folder.path().join(app.to_string()).exists();
+        assert_eq!(apps.iter().map(there).collect::<Vec<_>>(), [true, false, false, true]);
+        fs::write(caches.open(apps[3]).unwrap().join("more"), vec![1; 100_000]).unwrap();
+        caches.make_room(apps[3]).unwrap();
+        assert!(!there(&apps[3]), "too large by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn builds_of_one_app_take_turns() {
+        let caches = Caches::new("unused".into(), Budgets::default());
+        let (slots, app) = (Arc::new(Semaphore::new(2)), AppId::random());
+        let first = caches.take_turn(app, &slots).await;
+        let second = tokio::time::timeout(std::time::Duration::from_secs(1), caches.take_turn(app, &slots)).await;
+        assert!(second.is_err());
+        let _other = caches.take_turn(AppId::random(), &slots).await;
+        drop(first);
+        caches.take_turn(app, &slots).await;
+    }
+}

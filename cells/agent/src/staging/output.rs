@@ -1,0 +1,161 @@
+//! What a build left in its output folder. Its writer is foreign code: no link is followed, sizes are bounded, and a layer
+//! counts only when its bytes are what it is named after.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use model::digest::Digest;
+use model::droplet::{Image, Layer, Stack};
+use model::protocol::cell::layer_blob;
+use model::protocol::lifecycle::BuildResult;
+use model::task::StagingFailure;
+use sha2::{Digest as _, Sha256};
+
+use crate::cell::{blocking, text_of};
+use crate::layers::{self, Layers};
+use crate::server::Server;
+
+const MAX_RESULT_BYTES: u64 = 1024 * 1024;
+const MAX_PROCESS_TYPES: usize = 64;
+const MAX_COMMAND_BYTES: usize = 64 * 1024;
+const MAX_BUILDPACKS: usize = 64;
+
+#[derive(Debug)]
+pub(super) enum Output {
+    Built(Image),
+    Failed(StagingFailure),
+}
+
+/// Reads and checks `result.json`. Blocks.
+pub(super) fn read(out: &Path, stack: &Stack) -> Result<Output, String> {
+    let file = open_regular(&out.join("result.json")).map_err(|error| format!("its result is not readable: {error}"))?;
+    let mut text = Vec::new();
+    file.take(MAX_RESULT_BYTES + 1).read_to_end(&mut text).map_err(|error| format!("its result is not readable: {error}"))?;
+    if text.len() as u64 > MAX_RESULT_BYTES {
+        return Err(format!("its result is larger than {MAX_RESULT_BYTES} bytes"));
+    }
+    match serde_json::from_slice(&text).map_err(|error| format!("its result is not understood: {error}"))? {
+        BuildResult::Failed { failure } => Ok(Output::Failed(bounded(failure))),
+        BuildResult::Built { image } => {
+            check(&image, stack)?;
+            Ok(Output::Built(image))
+        }
+    }
+}
+
+fn check(image: &Image, stack: &Stack) -> Result<(), String> {
+    if image.stack != *stack {
+        return Err(format!("its result is for stack {} and not {stack}", image.stack));
+    }
+    if image.layers.len() > Image::MAX_LAYERS {
+        return Err(format!("its result has {} layers, more than {}", image.layers.len(), Image::MAX_LAYERS));
+    }
+    if image.process_types.len() > MAX_PROCESS_TYPES || image.buildpacks.len() > MAX_BUILDPACKS {
+        return Err("its result has too many process types or buildpacks".into());
+    }
+    match image.process_types.iter().find(|(_, command)| command.len() > MAX_COMMAND_BYTES) {
+        Some((name, _)) => Err(format!("the command of process type {name:.40} is longer than {MAX_COMMAND_BYTES} bytes")),
+        None => Ok(()),
+    }
+}
+
+/// Cuts the evidence to what people read; the rest of a failure is bounded by the file's size.
+fn bounded(mut failure: StagingFailure) -> StagingFailure {
+    if let StagingFailure::BuildFailed { last_lines, .. } | StagingFailure::TimedOut { last_lines, .. } = &mut failure {
+        let surplus = last_lines.len().saturating_sub(super::MAX_LINES);
+        last_lines.drain(..surplus);
+        for line in last_lines {
+            *line = line.chars().take(super::MAX_LINE_CHARS).collect();
+        }
+    }
+    failure
+}
+
+/// Checks one layer of the build, keeps it in this cell's cache, and stores it where the server lacks it.
+pub(super) async fn store_layer(cache: &Layers, server: &Server, layer: &Layer, folder: &Path) -> Result<(), String> {
+    let blob = layer_blob(&layer.diff_id);
+    let stored = server.has(&blob).await.map_err(|error| text_of(&error))?;
+    let cached = cache.contains(layer.diff_id);
+    if stored && cached {
+        return Ok(());
+    }
+    let file = folder.join(format!("{}.tar.zst", layer.diff_id.hex()));
+    let (folder, at, declared) = (folder.to_owned(), file.clone(), layer.compressed_size);
+    blocking(move || packed(&folder, &at, declared)).await?;
+    if cached {
+        // The bytes in the cache are good, but those that would be stored are others.
+        let (layer, at) = (layer.clone(), file.clone());
+        blocking(move || {
+            let file = open_regular(&at).map_err(|error| error.to_string())?;
+            layers::check(file, &layer).map_err(|error| format!("layer {} is not usable: {}", layer.diff_id, text_of(&error)))
+        })
+        .await?;
+    } else {
+        cache.import(layer, &file).await.map_err(|error| text_of(&error))?;
+    }
+    if !stored {
+        server.upload(&blob, &file).await.map_err(|error| text_of(&error))?;
+    }
+    Ok(())
+}
+
+/// Checks that a packed layer is a plain file of the declared size.
+fn packed(folder: &Path, file: &Path, declared: u64) -> Result<(), String> {
+    let problem = |error: io::Error| format!("a declared layer is not readable: {error}");
+    if !fs::symlink_metadata(folder).map_err(problem)?.is_dir() {
+        return Err("its folder of layers is not a folder".into());
+    }
+    let size = open_regular(file).and_then(|file| file.metadata()).map_err(problem)?.len();
+    if size == declared { Ok(()) } else { Err(format!("a layer has {size} bytes where {declared} were declared")) }
+}
+
+/// Opens a plain file, never through a link, never waiting for a pipe.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a plain file")) }
+}
+
+/// The digest of a whole file. Blocks.
+pub(super) fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut block)?;
+        if read == 0 {
+            return Ok(Digest::from_bytes(hash.finalize().into()));
+        }
+        hash.update(&block[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_a_hostile_build_are_refused() {
+        let stack = Stack("host-1".into());
+        let folder = tempfile::tempdir().unwrap();
+        let result = folder.path().join("result.json");
+        let try_text = |text: &[u8]| {
+            fs::write(&result, text).unwrap();
+            read(folder.path(), &stack).unwrap_err()
+        };
+        let image = |stack: &str, command: &str| {
+            format!(r#"{{"result":"built","image":{{"stack":"{stack}","layers":[],"process_types":{{"web":"{command}"}},"buildpacks":[]}}}}"#)
+        };
+        assert!(read(folder.path(), &stack).unwrap_err().contains("not readable"));
+        assert!(try_text(b"{").contains("not understood"));
+        assert!(try_text(&vec![b' '; 2_000_000]).contains("larger than"));
+        assert!(try_text(image("other", "x").as_bytes()).contains("stack other"));
+        assert!(try_text(image("host-1", &"x".repeat(70_000)).as_bytes()).contains("process type web"));
+        fs::write(&result, image("host-1", "run")).unwrap();
+        assert!(matches!(read(folder.path(), &stack), Ok(Output::Built(_))));
+        fs::rename(&result, folder.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &result).unwrap();
+        assert!(read(folder.path(), &stack).unwrap_err().contains("not readable"), "no link is followed");
+    }
+}

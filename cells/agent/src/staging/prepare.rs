@@ -1,0 +1,150 @@
+//! Folders, files and environment of a build's container.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cells_engine::{ContainerLimits, ContainerSpec, Engine, Mount};
+use model::ids::TaskId;
+use model::protocol::cell::{Isolation, StagingSpec};
+use model::protocol::lifecycle::BuildSpec;
+use model::secret::Env;
+
+use super::maven;
+use crate::cell::{Cell, OPEN_FILES, VCAP, owner_under};
+use crate::config::Config;
+use crate::durable;
+use crate::layers::Owner;
+
+/// Cloud Foundry's weight of a staging task.
+const CPU_WEIGHT: u32 = 50;
+
+pub(super) fn folder(config: &Config, task: TaskId) -> PathBuf {
+    builds(config).join(task.to_string())
+}
+
+fn builds(config: &Config) -> PathBuf {
+    config.data.join("builds")
+}
+
+pub(super) fn sweep(config: &Config, known: &[TaskId]) -> io::Result<()> {
+    for entry in fs::read_dir(builds(config)).into_iter().flatten() {
+        let entry = entry?;
+        let task = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if !task.is_some_and(|task| known.contains(&task)) {
+            durable::remove_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders of a build: on the host, and as its container sees them.
+struct Places {
+    input: PathBuf,
+    out: PathBuf,
+    cache: PathBuf,
+}
+
+/// Makes everything that the build's container needs. The package lies in place already. Blocks.
+pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Result<ContainerSpec> {
+    let isolation = cell.engine.isolation();
+    let name = order.task.to_string();
+    let base = folder(&cell.config, order.task);
+    let host = Places { input: base.join("in"), out: base.join("out"), cache: cell.build_caches.open(order.app)? };
+    let dir = cell.container_folder(&name);
+    fs::create_dir_all(&dir)?;
+    fs::create_dir_all(host.out.join("layers"))?;
+    if let Some(owner) = owner_under(isolation) {
+        for folder in [&host.out, &host.out.join("layers"), &host.cache] {
+            give(folder, owner)?;
+        }
+    }
+    let inside = match isolation {
+        Isolation::Process => Places { input: host.input.clone(), out: host.out.clone(), cache: host.cache.clone() },
+        Isolation::Container => {
+            Places { input: "/.slipway/in".into(), out: "/.slipway/out".into(), cache: "/.slipway/cache".into() }
+        }
+    };
+    let home = cell.home(&name);
+    let settings = maven::sanitised(&cell.config.host.maven_settings);
+    if let Some(settings) = &settings {
+        write_readable(&host.input.join("settings.xml"), settings.as_bytes())?;
+    }
+    let build = BuildSpec {
+        app_name: order.app_name.clone(),
+        package: inside.input.join("package.zip"),
+        home: PathBuf::from(&home),
+        cache: inside.cache.clone(),
+        out: inside.out.clone(),
+        buildpacks: order.buildpacks.clone(),
+        stack: cell.stack.clone(),
+        memory: order.limits.memory,
+        max_source_bytes: order.limits.disk.bytes(),
+        maven_settings: settings.map(|_| inside.input.join("settings.xml")),
+    };
+    write_readable(&host.input.join("spec.json"), &serde_json::to_vec(&build).map_err(io::Error::other)?)?;
+    readable(&host.input.join("package.zip"))?;
+    let (exe, exe_mount) = cell.exe();
+    let bind = |source: &Path, target: &Path, writable| {
+        Mount { source: source.to_owned(), target: target.display().to_string(), writable }
+    };
+    let mounts = match isolation {
+        Isolation::Process => Vec::new(),
+        Isolation::Container => vec![
+            bind(&host.input, &inside.input, false),
+            bind(&host.out, &inside.out, true),
+            bind(&host.cache, &inside.cache, true),
+        ],
+    };
+    let spec_file = inside.input.join("spec.json").display().to_string();
+    Ok(ContainerSpec {
+        hostname: name.clone(),
+        name,
+        dir,
+        layers: Vec::new(),
+        mounts: exe_mount.into_iter().chain(mounts).collect(),
+        args: [exe.as_str(), "lifecycle", "build", "--spec", &spec_file].map(str::to_owned).into(),
+        env: environment(cell, order, &home),
+        cwd: home,
+        limits: ContainerLimits {
+            memory: order.limits.memory,
+            disk: order.limits.disk,
+            cpu_weight: CPU_WEIGHT,
+            pids: order.limits.pids,
+            open_files: OPEN_FILES,
+        },
+        max_log_bytes: cell.config.budgets.live_log,
+    })
+}
+
+fn environment<E: Engine>(cell: &Cell<E>, order: &StagingSpec, home: &str) -> Env {
+    let mut env = order.env.clone();
+    for (name, value) in &cell.config.host.proxies {
+        let value = maven::without_credentials(value);
+        env.set_default(name.to_uppercase(), value.as_str());
+        env.set_default(name.to_lowercase(), value.as_str());
+    }
+    env.set("USER", "vcap");
+    env.set("HOME", home);
+    env.set_default("PATH", cell.search_path());
+    env.set_default("LANG", "C.UTF-8");
+    env.set_default("CF_STACK", cell.stack.0.as_str());
+    env.set_default("MEMORY_LIMIT", format!("{}m", order.limits.memory.0));
+    env
+}
+
+fn write_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)?;
+    readable(path)
+}
+
+/// The container's user is another one than the agent's.
+fn readable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+fn give(path: &Path, owner: Owner) -> io::Result<()> {
+    debug_assert_eq!(owner.uid, VCAP.uid);
+    std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))
+}
