@@ -154,6 +154,11 @@ while [ "$own_arguments" -gt 0 ]; do
     shift
     own_arguments=$((own_arguments - 1))
 done
+# The JVM decodes variables and file names by the locale. en_US, which the platform sets, is not installed everywhere;
+# C.UTF-8 is.
+case "${LC_ALL:-}${LC_CTYPE:-}:${LANG:-}" in
+    : | :C | :POSIX | :en_US.UTF-8) export LC_CTYPE=C.UTF-8 ;;
+esac
 # glibc's many arenas cost a small container more than they give.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
 exec "$java_home/bin/java" "$@"
