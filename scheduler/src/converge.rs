@@ -104,7 +104,9 @@ impl Scheduler {
             return true;
         };
         let verdict = judge(process, index, slot, &self.instances);
-        for (instance, reason) in verdict.stops {
+        let mut stops = verdict.stops;
+        stops.sort_unstable_by_key(|stop| self.instances[stop.0].id);
+        for (instance, reason) in stops {
             if draft.is_full() {
                 return false;
             }
@@ -124,7 +126,7 @@ impl Scheduler {
         mark_in(&mut process.outdated, index, verdict.roll == Roll::Waits);
         mark_in(&mut process.rolling, index, verdict.roll == Roll::Takes);
         self.queue(key, index, verdict.start);
-        self.drop_unused_slot(key, index);
+        self.retire(key, index);
         true
     }
 
@@ -148,18 +150,20 @@ impl Scheduler {
         slot.waits_in = want.map(|want| self.work.add(want, turn));
     }
 
-    fn drop_unused_slot(&mut self, key: u32, index: u32) {
+    /// Clears what an index remembers that is not desired, and forgets it when nothing is left there.
+    fn retire(&mut self, key: u32, index: u32) {
         let process = &mut self.processes[key];
         if process.desired_at(index).is_some() {
             return;
         }
-        if let Some(slot) = process.slots.get(&index)
-            && slot.instances.is_empty()
-        {
-            if let Some(time) = slot.not_before {
-                self.timers.remove(&(time, key, index));
-            }
-            process.slots.remove(&index);
+        let Some(slot) = process.slots.get_mut(&index) else {
+            return;
+        };
+        slot.crash = None;
+        let is_empty = slot.instances.is_empty();
+        self.set_timer(key, index, None);
+        if is_empty {
+            self.processes[key].slots.remove(&index);
         }
     }
 }

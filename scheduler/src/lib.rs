@@ -33,6 +33,7 @@ mod arena;
 mod cells;
 mod ids;
 pub mod restart;
+mod spread;
 mod state;
 mod work;
 

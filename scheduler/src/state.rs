@@ -7,7 +7,8 @@ use model::ids::{CellId, InstanceId, ProcessId, TaskId, VersionId};
 use model::instance::Exit;
 use model::limits::Limits;
 
-use crate::cells::{Need, Spread};
+use crate::cells::Need;
+use crate::spread::Spread;
 use crate::types::{DesiredProcess, DesiredTask, StopReason, Time};
 use crate::work::{Turn, Want};
 

@@ -41,8 +41,9 @@ pub enum Event {
     Undesire { process: ProcessId },
     /// A cell said where an instance is in its life. Also used to rebuild from full reports.
     /// Unknown instances (of no desired process, or an index too many) are planned to stop. Of two running ones of an
-    /// index the older stays; a driver that wants the age known across leaders passes the time of the report
-    /// (`InstanceReport::since_us`) as the time of this event. Words of a cell that is not up are not believed.
+    /// index the one that has been known to run for longer stays. So the time of this event is when it was heard; only
+    /// when rebuilding after a change of leader is it the time in the report (`InstanceReport::since_us`). Words of a
+    /// cell that is not up are not believed.
     Instance {
         cell: CellId,
         process: ProcessId,
@@ -195,7 +196,9 @@ pub struct IndexView {
     pub status: IndexStatus,
     pub since: Time,
     pub crash_count: u32,
-    /// The last placement error, where nothing runs.
+    /// The instance whose crash was the last to be counted.
+    pub last_crash: Option<InstanceId>,
+    /// Why this index, or its new version during an update, waits for a cell.
     pub blocked: Option<PlacementError>,
 }
 

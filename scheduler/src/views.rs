@@ -63,7 +63,8 @@ impl Scheduler {
             status: serving.map_or_else(|| empty_status(slot), status),
             since: serving.map_or(slot.since, |instance| instance.since),
             crash_count: slot.crash.as_ref().map_or(0, |crash| crash.count),
-            blocked: blocked.filter(|_| serving.is_none()),
+            last_crash: slot.crash.as_ref().map(|crash| crash.last),
+            blocked,
         }
     }
 

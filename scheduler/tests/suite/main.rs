@@ -1,0 +1,8 @@
+//! What the scheduler promises: rules by table, laws by random histories, and whole worlds with faults.
+
+mod laws;
+mod placement;
+mod rules;
+mod simulation;
+mod updates;
+mod world;

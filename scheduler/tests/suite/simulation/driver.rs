@@ -1,0 +1,487 @@
+//! The driver of the scheduler, the people who wish, and the judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::ids::{CellId, InstanceId, ProcessId, TaskId};
+use model::instance::InstanceState;
+use scheduler::{
+    Decision, DesiredProcess, DesiredTask, Event, Scheduler, StopReason, Time, UpdateStrategy,
+};
+
+use super::cell::{Cell, Held};
+use super::net::{Chance, Mail, Net, Order, Said};
+use crate::world::{SECOND, app, capacity, cell, limits, process, started, task, version};
+
+const TTL: i64 = 15 * SECOND;
+/// Longer than the longest back-off that the faults can have led to.
+const TIME_TO_COME_RIGHT: i64 = 900 * SECOND;
+
+/// How long crashes and messages that were under way when the faults ended still come, and what was lost stays unknown.
+const LAST_BLOWS: i64 = 25 * SECOND;
+
+/// What the server knows of a cell besides the scheduler.
+#[derive(Default, Clone)]
+struct Presence {
+    session: u64,
+    heard: Time,
+    is_up: bool,
+    has_reported: bool,
+}
+
+pub(crate) struct World {
+    now: Time,
+    chance: Chance,
+    net: Net,
+    cells: Vec<Cell>,
+    faults_end: Time,
+    processes: u64,
+    most_instances: u64,
+
+    // The server.
+    scheduler: Scheduler,
+    leads_since: Time,
+    presence: Vec<Presence>,
+    // The database.
+    wishes: BTreeMap<ProcessId, DesiredProcess>,
+    crashes: BTreeMap<(ProcessId, u32), Event>,
+    tasks: BTreeMap<TaskId, (DesiredTask, Option<CellId>)>,
+    tasks_placed: BTreeSet<TaskId>,
+    tasks_made: u128,
+    /// Instances that were ever ordered to stop.
+    stopped: BTreeSet<InstanceId>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let is_large = seed % 250 == 249;
+        let count = if is_large {
+            100 + chance.below(200)
+        } else {
+            1 + chance.below(8)
+        } as usize;
+        let processes = if is_large { 40 } else { 1 + chance.below(6) };
+        // Some worlds are too small for all that is wished.
+        let memory = if chance.percent(20) { 600 } else { 8000 };
+        let length = if is_large {
+            60
+        } else {
+            60 + chance.between(0, 180)
+        };
+        let mut world = Self {
+            now: Time(0),
+            cells: (0..count).map(|number| Cell::new(number, memory)).collect(),
+            net: Net::faulty(),
+            faults_end: Time(length * SECOND),
+            processes,
+            most_instances: if is_large { 30 } else { 8 },
+            scheduler: Scheduler::new(chance.next()),
+            leads_since: Time(0),
+            presence: vec![Presence::default(); count],
+            wishes: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            tasks_placed: BTreeSet::new(),
+            tasks_made: 0,
+            stopped: BTreeSet::new(),
+            chance,
+        };
+        for number in 0..count {
+            let first = Time(world.chance.between(0, 10 * SECOND));
+            world.net.at(first, Mail::Beat { cell: number });
+        }
+        world.net.at(Time(1), Mail::Fault);
+        world.net.at(Time(2), Mail::Wish);
+        world.net.at(world.faults_end, Mail::Look);
+        world
+    }
+
+    pub(crate) fn run(mut self) -> Result<(), String> {
+        let mut right_since = None;
+        loop {
+            let wake = self.scheduler.next_wake().filter(|_| self.may_plan());
+            if let Some(wake) = wake
+                && wake <= self.net.due()
+            {
+                self.now = self.now.max(wake);
+                self.plan()?;
+                continue;
+            }
+            self.now = self.now.max(self.net.due());
+            match self.net.take() {
+                Mail::Look if self.net.is_faulty => {
+                    self.end_faults();
+                    self.net.at(Time(self.now.0 + LAST_BLOWS), Mail::Look);
+                }
+                Mail::Look => {
+                    match (self.wrong(), right_since) {
+                        (None, Some(since)) if self.now.0 - since >= 30 * SECOND => return Ok(()),
+                        (None, None) => right_since = Some(self.now.0),
+                        (Some(why), Some(_)) => {
+                            return Err(format!("it was right and then: {why}"));
+                        }
+                        (Some(why), None)
+                            if self.now.0 > self.faults_end.0 + TIME_TO_COME_RIGHT =>
+                        {
+                            return Err(why);
+                        }
+                        _ => {}
+                    }
+                    self.net.at(Time(self.now.0 + 5 * SECOND), Mail::Look);
+                }
+                mail => self.receive(mail)?,
+            }
+        }
+    }
+
+    fn receive(&mut self, mail: Mail) -> Result<(), String> {
+        let Self {
+            now,
+            chance,
+            net,
+            cells,
+            ..
+        } = self;
+        match mail {
+            Mail::Order {
+                cell,
+                session,
+                order,
+            } => cells[cell].obey(*now, chance, net, session, order)?,
+            Mail::Beat { cell } => cells[cell].beat(*now, chance, net),
+            Mail::Life {
+                cell,
+                instance,
+                life,
+            } => cells[cell].life(*now, chance, net, instance, life),
+            Mail::Say {
+                cell,
+                session,
+                said,
+            } => self.hear(cell, session, said),
+            Mail::Lease { cell: number } => {
+                if self.presence[number].is_up && self.now.0 - self.presence[number].heard.0 >= TTL
+                {
+                    self.presence[number].is_up = false;
+                    self.tasks
+                        .retain(|_, known| known.1 != Some(cell(number as u128)));
+                    self.apply(Event::CellDown {
+                        cell: cell(number as u128),
+                    });
+                }
+            }
+            Mail::TaskEnds { task } => {
+                self.tasks.remove(&task);
+                self.apply(Event::TaskEnded { task });
+            }
+            Mail::Fault => self.fault(),
+            Mail::Wish => self.wish(),
+            Mail::Look => {}
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.scheduler.apply(self.now, event);
+    }
+
+    // The server.
+
+    /// A new leader waits until every cell has reported or is lost.
+    fn may_plan(&self) -> bool {
+        self.now.0 - self.leads_since.0 >= TTL
+            || self.presence.iter().all(|presence| presence.has_reported)
+    }
+
+    fn order(&mut self, number: usize, order: Order) {
+        let session = self.presence[number].session;
+        self.net.send(
+            self.now,
+            &mut self.chance,
+            Mail::Order {
+                cell: number,
+                session,
+                order,
+            },
+        );
+    }
+
+    fn hear(&mut self, number: usize, session: u64, said: Said) {
+        let presence = &mut self.presence[number];
+        let is_current = match said {
+            Said::Report(_) => session > presence.session,
+            Said::Instance(_) => session == presence.session && presence.is_up,
+        };
+        if !is_current {
+            return;
+        }
+        let is_first = !std::mem::replace(&mut presence.has_reported, true);
+        (presence.session, presence.heard, presence.is_up) = (session, self.now, true);
+        self.net
+            .at(Time(self.now.0 + TTL), Mail::Lease { cell: number });
+        match said {
+            Said::Report(all) => self.hear_report(number, all, is_first),
+            Said::Instance(held) => self.hear_instance(number, self.now, held),
+        }
+    }
+
+    fn hear_report(&mut self, number: usize, all: Vec<Held>, is_first: bool) {
+        let id = cell(number as u128);
+        let capacity = capacity(self.cells[number].memory);
+        let stack = crate::world::stack();
+        self.apply(Event::CellUp {
+            cell: id,
+            zone: (number % 3).to_string(),
+            stack,
+            capacity,
+        });
+        let listed: BTreeSet<_> = all.iter().map(|held| held.at.instance).collect();
+        for instance in self.scheduler.instances_on(id) {
+            if !listed.contains(&instance) {
+                self.apply(Event::InstanceGone { cell: id, instance });
+            }
+        }
+        for held in all {
+            let time = if is_first { held.since } else { self.now };
+            self.hear_instance(number, time, held);
+        }
+    }
+
+    fn hear_instance(&mut self, number: usize, time: Time, held: Held) {
+        let at = held.at;
+        self.scheduler.apply(
+            time,
+            Event::Instance {
+                cell: at.cell,
+                process: at.process,
+                version: at.version,
+                index: at.index,
+                instance: at.instance,
+                state: held.state.clone(),
+            },
+        );
+        let InstanceState::Exited { exit } = held.state else {
+            return;
+        };
+        self.order(number, Order::Forget(at.instance));
+        let rows = self.scheduler.process(at.process);
+        if let Some(row) = rows.iter().find(|row| row.last_crash == Some(at.instance)) {
+            let history = Event::CrashHistory {
+                process: at.process,
+                version: at.version,
+                index: row.index,
+                instance: at.instance,
+                crash_count: row.crash_count,
+                at: time,
+                exit,
+            };
+            self.crashes.insert((at.process, row.index), history);
+        }
+    }
+
+    fn plan(&mut self) -> Result<(), String> {
+        let budget = 1 + self.chance.below(40) as usize;
+        let decisions = self.scheduler.plan(self.now, budget).decisions;
+        if decisions.len() > budget {
+            return Err(format!("{} decisions of {budget}", decisions.len()));
+        }
+        for decision in decisions {
+            match decision {
+                Decision::Start { process, .. } => {
+                    let at = started(&decision).expect("a start");
+                    let wish = self
+                        .wishes
+                        .get(&process)
+                        .filter(|wish| at.index < wish.instances);
+                    let wish = wish.ok_or_else(|| format!("nobody wants {at:?}"))?;
+                    let order = Order::Run(at, wish.limits.memory.0);
+                    self.order(number(at.cell), order);
+                }
+                Decision::Stop {
+                    instance,
+                    cell,
+                    reason,
+                } => {
+                    // A stop that was given stands, also where the wish has come back since.
+                    let is_first = self.stopped.insert(instance);
+                    if is_first
+                        && reason == StopReason::NotDesired
+                        && self.is_wanted(cell, instance)
+                    {
+                        return Err(format!("{instance} is wanted and was stopped"));
+                    }
+                    self.order(number(cell), Order::Stop(instance));
+                }
+                Decision::StartTask { task, cell } => {
+                    if !self.tasks_placed.insert(task) {
+                        return Err(format!("task {task} was placed twice"));
+                    }
+                    if let Some(known) = self.tasks.get_mut(&task) {
+                        known.1 = Some(cell);
+                    }
+                    let end = Time(self.now.0 + self.chance.between(SECOND, 20 * SECOND));
+                    self.net.at(end, Mail::TaskEnds { task });
+                }
+                Decision::Blocked { .. } | Decision::TaskBlocked { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self, on: CellId, instance: InstanceId) -> bool {
+        self.cells[number(on)]
+            .held
+            .get(&instance)
+            .is_some_and(|held| {
+                self.wishes
+                    .get(&held.at.process)
+                    .is_some_and(|wish| held.at.index < wish.instances)
+            })
+    }
+
+    fn new_leader(&mut self) {
+        self.net.cut();
+        self.scheduler = Scheduler::new(self.chance.next());
+        self.leads_since = self.now;
+        self.presence.fill(Presence::default());
+        for wish in self.wishes.values() {
+            self.scheduler.apply(self.now, Event::Desire(wish.clone()));
+        }
+        for history in self.crashes.values() {
+            self.scheduler.apply(self.now, history.clone());
+        }
+        for (task, (wish, cell)) in &self.tasks {
+            self.scheduler.apply(self.now, Event::Task(wish.clone()));
+            if let Some(cell) = *cell {
+                self.scheduler
+                    .apply(self.now, Event::TaskPlaced { task: *task, cell });
+            }
+        }
+    }
+
+    // Fate and people.
+
+    fn fault(&mut self) {
+        if !self.net.is_faulty {
+            return;
+        }
+        let one = self.chance.below(self.cells.len() as u64) as usize;
+        match self.chance.below(10) {
+            0 | 1 => self.cells[one].lose_host(),
+            2 | 3 => self.cells[one].is_linked = false,
+            4..=6 => (self.cells[one].is_up, self.cells[one].is_linked) = (true, true),
+            7 => self.new_leader(),
+            _ => {}
+        }
+        let next = Time(self.now.0 + self.chance.between(SECOND, 8 * SECOND));
+        self.net.at(next, Mail::Fault);
+    }
+
+    fn wish(&mut self) {
+        if !self.net.is_faulty {
+            return;
+        }
+        let n = u128::from(1 + self.chance.below(self.processes));
+        let instances = self.chance.below(self.most_instances + 1) as u32;
+        match self.chance.below(12) {
+            0 => {
+                self.wishes.remove(&process(n));
+                self.crashes.retain(|key, _| key.0 != process(n));
+                self.apply(Event::Undesire {
+                    process: process(n),
+                });
+            }
+            1 => self.apply(Event::RestartInstance {
+                process: process(n),
+                index: instances,
+            }),
+            2 | 3 => {
+                self.tasks_made += 1;
+                let wish = DesiredTask {
+                    task: task(self.tasks_made),
+                    limits: limits(50),
+                    stack: None,
+                };
+                self.tasks.insert(wish.task, (wish.clone(), None));
+                self.apply(Event::Task(wish));
+            }
+            _ => {
+                let in_flight = self.chance.below(4) as u32;
+                let update = match in_flight {
+                    0 => UpdateStrategy::Recreate,
+                    max_in_flight => UpdateStrategy::Rolling { max_in_flight },
+                };
+                let version = version(u128::from(1 + self.chance.below(3)));
+                let limits = limits(50 * n.min(8) as u32);
+                let wish = DesiredProcess {
+                    version,
+                    limits,
+                    update,
+                    ..app(n, instances)
+                };
+                self.wishes.insert(wish.process, wish.clone());
+                self.apply(Event::Desire(wish));
+            }
+        }
+        let next = Time(self.now.0 + self.chance.between(SECOND / 10, 8 * SECOND));
+        self.net.at(next, Mail::Wish);
+    }
+
+    fn end_faults(&mut self) {
+        self.net.is_faulty = false;
+        for cell in &mut self.cells {
+            (cell.is_up, cell.is_linked) = (true, true);
+        }
+    }
+
+    // The judge.
+
+    /// What is not as it should be in the end.
+    fn wrong(&self) -> Option<String> {
+        let mut running: BTreeMap<(ProcessId, u32), Vec<&Held>> = BTreeMap::new();
+        for held in self.cells.iter().flat_map(|cell| cell.held.values()) {
+            match held.state {
+                InstanceState::Running { .. } => {
+                    running
+                        .entry((held.at.process, held.at.index))
+                        .or_default()
+                        .push(held);
+                }
+                _ => return Some(format!("{held:?} has not come to rest")),
+            }
+        }
+        let free = self.scheduler.cells();
+        let free = free
+            .iter()
+            .map(|view| view.capacity.memory.0.saturating_sub(view.used.memory.0))
+            .max();
+        for wish in self.wishes.values() {
+            let rows = self.scheduler.process(wish.process);
+            let is_blocked = rows.iter().any(|row| row.blocked.is_some());
+            if is_blocked && free.is_some_and(|free| free >= wish.limits.memory.0) {
+                return Some(format!("{rows:?} wait although {free:?} is free"));
+            }
+            for row in rows {
+                match running.remove(&(wish.process, row.index)).as_deref() {
+                    Some([one]) if one.at.version == wish.version || is_blocked => {}
+                    None if row.blocked.is_some() => {}
+                    other => return Some(format!("{row:?} is {other:?} of {wish:?}")),
+                }
+            }
+        }
+        if let Some(extra) = running.values().next() {
+            return Some(format!("nobody wants {extra:?}"));
+        }
+        if let Some(due) = self.scheduler.next_wake() {
+            return Some(format!("something is left to do at {due:?}"));
+        }
+        let waiting = self.tasks.values().find(|known| known.1.is_none());
+        waiting
+            .filter(|_| free.is_some_and(|free| free >= 50))
+            .map(|task| format!("{task:?} waits"))
+    }
+}
+
+fn number(id: CellId) -> usize {
+    usize::try_from(id.as_uuid().as_u128()).expect("a cell of this world")
+}
