@@ -17,8 +17,11 @@ use model::secret::Env;
 #[cfg(feature = "test-support")]
 pub mod fake;
 pub mod linux;
+mod listeners;
 pub mod logs;
 pub mod process;
+mod record;
+mod shim;
 
 /// Makes containers. Cheap to clone; clones share state.
 ///
@@ -30,7 +33,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
     fn isolation(&self) -> Isolation;
 
     /// Starts a container and returns when its command has begun (after exec succeeded).
-    fn start(&self, spec: ContainerSpec) -> impl Future<Output = Result<Self::Container, EngineError>> + Send;
+    fn start(
+        &self,
+        spec: ContainerSpec,
+    ) -> impl Future<Output = Result<Self::Container, EngineError>> + Send;
 
     /// All containers of this engine's state folder, running or ended but not yet removed, by [`ContainerSpec::name`].
     fn adopt(&self) -> impl Future<Output = Result<Vec<Self::Container>, EngineError>> + Send;
@@ -113,6 +119,16 @@ pub enum Signal {
     Kill,
 }
 
+impl Signal {
+    /// What it is called on a shim's control socket.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Terminate => cells_shim::protocol::TERMINATE,
+            Self::Kill => cells_shim::protocol::KILL,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerExit {
     /// Exit status of the command; 128 + signal where a signal ended it.
@@ -135,7 +151,11 @@ pub struct Usage {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error("{tried}")]
-    Io { tried: String, #[source] source: std::io::Error },
+    Io {
+        tried: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// The container's own set-up failed; the text comes from the shim.
     #[error("container set-up failed: {0}")]
     Setup(String),

@@ -1,0 +1,324 @@
+//! The embedded container engine: namespaces, cgroups, seccomp and an own network link, with nothing to install.
+//!
+//! Files come from the host's own read-only `/usr` ([`stack`]); `/home/vcap` is an overlay of the layers and a scratch
+//! folder. [`network`] gives every container an address of its own on a point-to-point link and keeps containers from
+//! each other, from link-local addresses and from the platform. The order of a start: folder, cgroups, address, shim
+//! (which makes the namespaces and waits), link, go.
+
+use std::collections::HashSet;
+use std::fs::Permissions;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use model::instance::Listener;
+use model::protocol::cell::Isolation;
+
+use crate::record::{self, Record, Records, blocking};
+use crate::{
+    Container, ContainerExit, ContainerSpec, Engine, EngineError, NetworkConfig, Signal, Usage,
+    listeners, shim,
+};
+
+mod addresses;
+mod bundle;
+mod cgroups;
+mod network;
+mod probe;
+mod seccomp;
+mod stack;
+
+pub use probe::{ProbeError, probe};
+
+/// User and group that commands run as, and that own `/home/vcap`. Layers are to be unpacked with this owner.
+pub const VCAP: u32 = 2000;
+/// The port that every app listens on; it has the whole address to itself.
+const PORT: u16 = 8080;
+const SCRATCH: &str = "scratch";
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The engine's own folder, on a file system that can carry the upper layer of an overlay.
+    pub state: PathBuf,
+    /// A program that runs the shim when it is called `exe shim …`.
+    pub exe: PathBuf,
+    /// Name of the cgroup below which all containers of this engine get theirs. Unique on the host.
+    pub cgroup: String,
+    pub network: NetworkConfig,
+}
+
+/// Runs containers made of the kernel's own parts. Needs root.
+#[derive(Debug, Clone)]
+pub struct LinuxEngine(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    records: Records,
+    stack: stack::HostStack,
+    cgroups: cgroups::Cgroups,
+    network: network::Network,
+    addresses: addresses::Addresses,
+    filters: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LinuxContainer {
+    engine: LinuxEngine,
+    record: Arc<Record>,
+    exit: Arc<OnceLock<ContainerExit>>,
+}
+
+impl LinuxEngine {
+    /// Prepares the host: parent cgroup, packet filter, route of the pool, IP forwarding. Idempotent; containers that run
+    /// already keep running.
+    pub async fn new(config: Config) -> Result<Self, EngineError> {
+        let records = Records::open(&config.state)?;
+        let taken = records
+            .read_all()?
+            .into_values()
+            .map(|record| record.address);
+        let addresses = addresses::Addresses::new(config.network.pool, taken)?;
+        let cgroups = cgroups::Cgroups::open(&config.cgroup)?;
+        let filters = seccomp::filters()?;
+        let stack = blocking(|| Ok(stack::HostStack::look())).await?;
+        let network = network::Network::set_up(&config.cgroup, &config.network).await?;
+        Ok(Self(Arc::new(Shared {
+            config,
+            records,
+            stack,
+            cgroups,
+            network,
+            addresses,
+            filters,
+        })))
+    }
+
+    /// Takes back all that [`LinuxEngine::new`] did to the host but IP forwarding. Containers must be removed before.
+    pub async fn uninstall(&self) -> Result<(), EngineError> {
+        self.0.network.take_down().await?;
+        let this = self.clone();
+        blocking(move || this.0.cgroups.remove_parent()).await
+    }
+
+    fn container(&self, record: Record) -> LinuxContainer {
+        LinuxContainer {
+            engine: self.clone(),
+            record: Arc::new(record),
+            exit: Arc::default(),
+        }
+    }
+}
+
+impl Engine for LinuxEngine {
+    type Container = LinuxContainer;
+
+    fn isolation(&self) -> Isolation {
+        Isolation::Container
+    }
+
+    async fn start(&self, spec: ContainerSpec) -> Result<LinuxContainer, EngineError> {
+        record::check(&spec)?;
+        let address = self.0.addresses.take()?;
+        let record = Record {
+            name: spec.name.clone(),
+            dir: spec.dir.clone(),
+            address: address.into(),
+            port: PORT,
+        };
+        let container = self.container(record);
+        if let Err(error) = container.launch(spec, address).await {
+            if let Err(error) = container.remove().await {
+                tracing::warn!(container.name = container.name(), %error, "could not remove what is left of a failed start");
+            }
+            return Err(error);
+        }
+        Ok(container)
+    }
+
+    async fn adopt(&self) -> Result<Vec<LinuxContainer>, EngineError> {
+        Ok(self
+            .0
+            .records
+            .read_all()?
+            .into_values()
+            .map(|record| self.container(record))
+            .collect())
+    }
+
+    async fn sweep(&self, known: &[String]) -> Result<(), EngineError> {
+        let known: HashSet<&str> = known.iter().map(String::as_str).collect();
+        for (name, record) in self.0.records.read_all()? {
+            if !known.contains(name.as_str()) {
+                self.container(record).remove().await?;
+            }
+        }
+        // What has lost its record, after a crash between two steps or a lost disk.
+        let records = self.0.records.read_all()?;
+        for name in self.0.cgroups.names()? {
+            if !records.contains_key(&name) {
+                self.0.cgroups.remove(&name).await?;
+            }
+        }
+        let in_use = records
+            .into_values()
+            .filter_map(|record| match record.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+        self.0.network.sweep(&in_use.collect()).await
+    }
+}
+
+impl LinuxContainer {
+    async fn launch(&self, spec: ContainerSpec, address: Ipv4Addr) -> Result<(), EngineError> {
+        let this = self.clone();
+        let mut env = spec.env.clone();
+        env.set("PORT", PORT.to_string());
+        // Only known here; one address serves for inside and outside, as the platform's own processes reach it directly.
+        env.set("CF_INSTANCE_IP", address.to_string());
+        env.set("CF_INSTANCE_INTERNAL_IP", address.to_string());
+        env.set("CF_INSTANCE_ADDR", format!("{address}:{PORT}"));
+        let (config, dir) = blocking(move || {
+            let shared = &this.engine.0;
+            shared.records.write(&this.record)?;
+            make_scratch(&spec.dir)?;
+            let cgroups = shared.cgroups.create(&spec.name, &spec.limits)?;
+            let gateway = shared.network.gateway();
+            let config = bundle::write(
+                &spec,
+                &shared.stack,
+                &shared.cgroups,
+                cgroups,
+                address,
+                gateway,
+            )?;
+            Ok((config, spec.dir))
+        })
+        .await?;
+        let shared = &self.engine.0;
+        let launch = shim::Launch {
+            exe: &shared.config.exe,
+            dir: &dir,
+            config: &config,
+            env: &env,
+            filters: &shared.filters,
+        };
+        shim::launch(launch, async |pid| {
+            shared.network.connect(address, pid).await
+        })
+        .await
+    }
+
+    fn address_v4(&self) -> Option<Ipv4Addr> {
+        match self.record.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+/// The folders that a container may write to: its home's upper layer and its `/tmp`.
+fn make_scratch(dir: &Path) -> Result<(), EngineError> {
+    let made = || {
+        let scratch = dir.join(SCRATCH);
+        for (name, mode, owner) in [
+            ("upper", 0o755, VCAP),
+            ("work", 0o700, 0),
+            ("tmp", 0o1777, 0),
+        ] {
+            let folder = scratch.join(name);
+            std::fs::create_dir_all(&folder)?;
+            std::fs::set_permissions(&folder, Permissions::from_mode(mode))?;
+            chown(&folder, Some(owner), Some(owner))?;
+        }
+        // The path to it may be open to others of the host's users; the contents are not theirs.
+        std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+    };
+    made().map_err(EngineError::io(format!(
+        "make the scratch folders in {}",
+        dir.display()
+    )))
+}
+
+impl Container for LinuxContainer {
+    fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    fn address(&self) -> IpAddr {
+        self.record.address
+    }
+
+    fn port(&self) -> u16 {
+        self.record.port
+    }
+
+    async fn wait(&self) -> Result<ContainerExit, EngineError> {
+        if let Some(exit) = self.exit.get() {
+            return Ok(exit.clone());
+        }
+        let exit = shim::wait(&self.record.dir).await?;
+        Ok(self.exit.get_or_init(|| exit).clone())
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<(), EngineError> {
+        shim::signal(&self.record.dir, signal.word()).await
+    }
+
+    async fn usage(&self) -> Result<Usage, EngineError> {
+        let log_bytes = shim::log_bytes(&self.record.dir).await;
+        let this = self.clone();
+        blocking(move || {
+            let (cpu, memory_bytes) = this.engine.0.cgroups.usage(&this.record.name);
+            let disk_bytes = record::disk_usage(&this.record.dir.join(SCRATCH));
+            Ok(Usage {
+                cpu,
+                memory_bytes,
+                disk_bytes,
+                log_bytes,
+            })
+        })
+        .await
+    }
+
+    async fn listeners(&self) -> Result<Vec<Listener>, EngineError> {
+        let this = self.clone();
+        blocking(move || {
+            let pids = this.engine.0.cgroups.pids(&this.record.name);
+            let alive = shim::read_state(&this.record.dir)
+                .filter(cells_shim::protocol::State::init_is_alive);
+            Ok(alive.map_or_else(Vec::new, |state| listeners::find(state.pid, &pids, false)))
+        })
+        .await
+    }
+
+    async fn remove(&self) -> Result<(), EngineError> {
+        const LAST_WAIT: Duration = Duration::from_secs(10);
+        let shared = &self.engine.0;
+        if let Err(error) = shim::signal(&self.record.dir, Signal::Kill.word()).await {
+            tracing::warn!(container.name = self.name(), %error, "the shim does not answer; its processes are killed by their cgroup");
+        } else {
+            // Keeps the exit for later callers of `wait`; a shim that is gone has nothing to wait for.
+            let _ = tokio::time::timeout(LAST_WAIT, self.wait()).await;
+        }
+        shared.cgroups.remove(&self.record.name).await?;
+        if let Some(address) = self.address_v4() {
+            shared.network.disconnect(address).await?;
+        }
+        let this = self.clone();
+        blocking(move || {
+            let dir = &this.record.dir;
+            record::clear_folder(dir)
+                .map_err(EngineError::io(format!("clear {}", dir.display())))?;
+            this.engine.0.records.remove(&this.record.name)?;
+            if let Some(address) = this.address_v4() {
+                this.engine.0.addresses.give_back(address);
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,216 @@
+//! The network of containers: one point-to-point link each, routed by the host, and a packet filter around all of them.
+//!
+//! There is no bridge: a link is a veth pair whose host end carries the gateway's address and a /32 route to its one
+//! container, so every packet from a container is routed and meets the filter ([`filter`]). The filter knows our links by
+//! the beginning of their names and is the same however many containers run. The rest of the pool is unreachable, so
+//! packets to a container that is gone go nowhere.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::addresses;
+use crate::{EngineError, NetworkConfig};
+
+mod filter;
+mod forward;
+mod kernel;
+pub(super) mod resolver;
+
+use kernel::Kernel;
+
+/// What an engine's network does to the host, behind the one crate that speaks netlink.
+pub(super) trait Host: Send + Sync {
+    /// Makes a link into the network namespace of `pid`, where its other end is called `peer`.
+    fn add_link(
+        &self,
+        name: &str,
+        peer: &str,
+        pid: u32,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Gives the host's end its address, brings it up and routes `to` through it. The route's source is that address.
+    fn route_link(
+        &self,
+        name: &str,
+        own: Ipv4Addr,
+        to: Ipv4Addr,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// A link that does not exist is no error.
+    fn remove_link(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    fn link_names(&self) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
+
+    /// Packets to this network that no other route takes are refused.
+    fn make_unreachable(
+        &self,
+        base: Ipv4Addr,
+        prefix: u8,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    fn forget_unreachable(
+        &self,
+        base: Ipv4Addr,
+        prefix: u8,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+}
+
+/// The network of one engine.
+#[derive(Debug)]
+pub(super) struct Network {
+    base: Ipv4Addr,
+    kernel: Kernel,
+    names: Names,
+}
+
+/// What the engine's things are called on the host.
+#[derive(Debug, Clone)]
+struct Names {
+    /// Of the packet filter's table, and the mark on rules in other people's tables.
+    table: String,
+    /// How the names of all our links begin. With three digits for the container they fit the kernel's 15 characters.
+    link_prefix: String,
+}
+
+impl Names {
+    fn of(engine: &str) -> Self {
+        let hash = fnv1a(engine.as_bytes());
+        let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let short = |length: u32| -> String {
+            let digit = |at: u32| letters[(hash / 36u64.pow(at) % 36) as usize] as char;
+            (0..length).map(digit).collect()
+        };
+        Self {
+            table: format!("slipway-{}", short(8)),
+            link_prefix: format!("sw{}-", short(6)),
+        }
+    }
+}
+
+/// A hash that is the same in every version of this program.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+impl Network {
+    /// Idempotent. `engine` names the engine among those of this host.
+    pub(super) async fn set_up(engine: &str, config: &NetworkConfig) -> Result<Self, EngineError> {
+        let base = addresses::base(config.pool)?;
+        let network = Self {
+            base,
+            kernel: Kernel,
+            names: Names::of(engine),
+        };
+        set_sysctl("net/ipv4/ip_forward", "1")?;
+        network
+            .kernel
+            .make_unreachable(base, addresses::PREFIX)
+            .await?;
+        let ports: Vec<u16> = config.platform_ports.iter().map(SocketAddr::port).collect();
+        let resolver = resolver::for_containers(network.gateway()).forward_to;
+        let rules = filter::Rules {
+            names: &network.names,
+            base,
+            gateway: network.gateway(),
+            platform_ports: &ports,
+            resolver,
+        };
+        filter::install(&rules).await?;
+        forward::allow(&network.names).await?;
+        Ok(network)
+    }
+
+    pub(super) const fn gateway(&self) -> Ipv4Addr {
+        addresses::gateway(self.base)
+    }
+
+    /// Links the container with this address, whose init is `pid`, to the host.
+    pub(super) async fn connect(&self, address: Ipv4Addr, pid: i32) -> Result<(), EngineError> {
+        // A Docker daemon may have started since, and with it a policy to drop what is forwarded.
+        forward::allow(&self.names).await?;
+        let name = self.link_name(address);
+        self.kernel.remove_link(&name).await?;
+        self.kernel
+            .add_link(&name, "eth0", pid.cast_unsigned())
+            .await?;
+        // Before the link comes up: a container may send to our loopback services (the filter decides to which), may not
+        // pretend to be another, and has no IPv6 by which it would be our neighbour.
+        set_sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
+        set_sysctl(&format!("net/ipv4/conf/{name}/rp_filter"), "1")?;
+        if std::fs::exists("/proc/sys/net/ipv6").unwrap_or(false) {
+            set_sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1")?;
+        }
+        self.kernel.route_link(&name, self.gateway(), address).await
+    }
+
+    pub(super) async fn disconnect(&self, address: Ipv4Addr) -> Result<(), EngineError> {
+        self.kernel.remove_link(&self.link_name(address)).await
+    }
+
+    /// Removes our links that belong to none of the addresses `in_use`.
+    pub(super) async fn sweep(&self, in_use: &HashSet<Ipv4Addr>) -> Result<(), EngineError> {
+        forward::allow(&self.names).await?;
+        let in_use: HashSet<String> = in_use
+            .iter()
+            .map(|address| self.link_name(*address))
+            .collect();
+        for name in self.kernel.link_names().await? {
+            if name.starts_with(&self.names.link_prefix) && !in_use.contains(&name) {
+                self.kernel.remove_link(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn take_down(&self) -> Result<(), EngineError> {
+        self.sweep(&HashSet::new()).await?;
+        forward::forget(&self.names).await?;
+        filter::remove(&self.names).await?;
+        self.kernel
+            .forget_unreachable(self.base, addresses::PREFIX)
+            .await
+    }
+
+    fn link_name(&self, address: Ipv4Addr) -> String {
+        format!(
+            "{}{:03x}",
+            self.names.link_prefix,
+            address.to_bits().wrapping_sub(self.base.to_bits()) & 0xfff
+        )
+    }
+}
+
+fn set_sysctl(name: &str, value: &str) -> Result<(), EngineError> {
+    let path = format!("/proc/sys/{name}");
+    std::fs::write(&path, value).map_err(EngineError::io(format!("write {value} to {path}")))
+}
+
+fn netlink(tried: impl Into<String>) -> impl FnOnce(nlink::Error) -> EngineError {
+    let tried = tried.into();
+    move |error| EngineError::Io {
+        tried,
+        source: std::io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_between_engines_and_fit_the_kernel() {
+        let (one, two) = (Names::of("slipway-one"), Names::of("slipway-two"));
+        assert_ne!(one.table, two.table);
+        assert_ne!(one.link_prefix, two.link_prefix);
+        let network = Network {
+            base: Ipv4Addr::new(10, 1, 16, 0),
+            kernel: Kernel,
+            names: one.clone(),
+        };
+        let last = network.link_name(Ipv4Addr::new(10, 1, 31, 254));
+        assert!(last.ends_with("-ffe") && last.len() <= 15, "{last}");
+        assert_eq!(one.table, Names::of("slipway-one").table);
+    }
+}

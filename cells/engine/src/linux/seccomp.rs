@@ -1,0 +1,144 @@
+//! Which system calls a container may make: Docker's default list, as two programs for the kernel.
+//!
+//! A filter has one answer for what it does not allow, so there are two: everything off the list fails with EPERM, and
+//! `clone3`, whose flags no filter can see, fails with ENOSYS, upon which C libraries fall back to `clone`.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use crate::EngineError;
+
+/// New namespaces that `clone` must not make; the flag for threads' own time namespace shares a bit with the exit signal.
+const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+/// `personality` values that change nothing dangerous: Linux, Linux with 32-bit uname, and "tell me".
+const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+macro_rules! calls {
+    ($($name:ident)*) => { [$(libc::$name),*] };
+}
+
+/// Allowed with any arguments, on every architecture.
+const ALLOWED: &[i64] = &calls![
+    SYS_accept SYS_accept4 SYS_adjtimex SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_adjtime
+    SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_close_range SYS_connect SYS_copy_file_range
+    SYS_dup SYS_dup3 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve
+    SYS_execveat SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fchmod
+    SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fcntl SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock
+    SYS_fremovexattr SYS_fsetxattr SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate SYS_futex
+    SYS_futex_waitv SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid SYS_geteuid
+    SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid SYS_getppid SYS_getpriority
+    SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrlimit SYS_get_robust_list SYS_getrusage SYS_getsid
+    SYS_getsockname SYS_getsockopt SYS_gettid SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch
+    SYS_inotify_init1 SYS_inotify_rm_watch SYS_io_cancel SYS_ioctl SYS_io_destroy SYS_io_getevents
+    SYS_ioprio_get SYS_ioprio_set SYS_io_setup SYS_io_submit SYS_kill SYS_landlock_add_rule
+    SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listen SYS_listxattr
+    SYS_llistxattr SYS_lremovexattr SYS_lseek SYS_lsetxattr SYS_madvise SYS_membarrier
+    SYS_memfd_create SYS_memfd_secret SYS_mincore SYS_mkdirat SYS_mknodat SYS_mlock SYS_mlock2 SYS_mlockall SYS_mmap
+    SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive SYS_mq_timedsend SYS_mq_unlink
+    SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_mseal SYS_msync SYS_munlock SYS_munlockall SYS_munmap
+    SYS_name_to_handle_at SYS_nanosleep SYS_newfstatat SYS_openat SYS_openat2 SYS_pidfd_getfd SYS_pidfd_open
+    SYS_pidfd_send_signal SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll SYS_prctl SYS_pread64
+    SYS_preadv SYS_preadv2 SYS_prlimit64 SYS_process_mrelease SYS_process_vm_readv SYS_process_vm_writev SYS_pselect6
+    SYS_ptrace SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead SYS_readlinkat SYS_readv SYS_recvfrom
+    SYS_recvmmsg SYS_recvmsg SYS_remap_file_pages SYS_removexattr SYS_renameat SYS_renameat2 SYS_restart_syscall
+    SYS_rseq SYS_rt_sigaction SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigqueueinfo SYS_rt_sigreturn
+    SYS_rt_sigsuspend SYS_rt_sigtimedwait SYS_rt_tgsigqueueinfo SYS_sched_getaffinity SYS_sched_getattr
+    SYS_sched_getparam SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_sched_getscheduler
+    SYS_sched_rr_get_interval SYS_sched_setaffinity SYS_sched_setattr SYS_sched_setparam SYS_sched_setscheduler
+    SYS_sched_yield SYS_seccomp SYS_semctl SYS_semget SYS_semop SYS_semtimedop SYS_sendfile SYS_sendmmsg SYS_sendmsg
+    SYS_sendto SYS_setfsgid SYS_setfsuid SYS_setgid SYS_setgroups SYS_setitimer SYS_setpgid SYS_setpriority
+    SYS_setregid SYS_setresgid SYS_setresuid SYS_setreuid SYS_setrlimit SYS_set_robust_list SYS_setsid SYS_setsockopt
+    SYS_set_tid_address SYS_setuid SYS_setxattr SYS_shmat SYS_shmctl SYS_shmdt SYS_shmget SYS_shutdown SYS_sigaltstack
+    SYS_signalfd4 SYS_socketpair SYS_splice SYS_statfs SYS_statx SYS_symlinkat SYS_sync SYS_sync_file_range SYS_syncfs
+    SYS_sysinfo SYS_tee SYS_tgkill SYS_timer_create SYS_timer_delete SYS_timer_getoverrun SYS_timer_gettime
+    SYS_timer_settime SYS_timerfd_create SYS_timerfd_gettime SYS_timerfd_settime SYS_times SYS_tkill SYS_truncate
+    SYS_umask SYS_uname SYS_unlinkat SYS_utimensat SYS_vmsplice SYS_wait4 SYS_waitid SYS_write SYS_writev
+];
+
+/// Calls that the libc crate has no names for yet, numbered alike everywhere: cachestat, map_shadow_stack, futex_wake,
+/// futex_wait, futex_requeue.
+const NEW: [i64; 5] = [451, 453, 454, 455, 456];
+
+/// Calls that newer architectures did not take over.
+#[cfg(target_arch = "x86_64")]
+const OLD: &[i64] = &calls![
+    SYS_access SYS_alarm SYS_arch_prctl SYS_chmod SYS_chown SYS_creat SYS_dup2 SYS_epoll_create SYS_epoll_ctl_old
+    SYS_epoll_wait SYS_epoll_wait_old SYS_eventfd SYS_fork SYS_futimesat SYS_getdents SYS_getpgrp SYS_get_thread_area
+    SYS_inotify_init SYS_lchown SYS_link SYS_lstat SYS_mkdir SYS_mknod SYS_modify_ldt SYS_open SYS_pause SYS_pipe
+    SYS_poll SYS_readlink SYS_rename SYS_rmdir SYS_select SYS_set_thread_area SYS_signalfd SYS_stat SYS_symlink
+    SYS_time SYS_unlink SYS_utime SYS_utimes SYS_vfork
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[i64] = &[];
+
+/// The programs, each as the bytes of its `struct sock_filter`s.
+pub(super) fn filters() -> Result<Vec<Vec<u8>>, EngineError> {
+    let built = || -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
+        let arch: TargetArch = std::env::consts::ARCH.try_into()?;
+        let forbidden = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+        let list = SeccompFilter::new(allowed()?, forbidden, SeccompAction::Allow, arch)?;
+        let unknown = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+        let clone3 = SeccompFilter::new(
+            [(libc::SYS_clone3, Vec::new())].into(),
+            SeccompAction::Allow,
+            unknown,
+            arch,
+        )?;
+        Ok(vec![bytes(&list.try_into()?), bytes(&clone3.try_into()?)])
+    };
+    built().map_err(|error| EngineError::Setup(format!("build the seccomp filters: {error}")))
+}
+
+fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
+        .iter()
+        .chain(OLD)
+        .chain(&NEW)
+        .map(|call| (*call, Vec::new()))
+        .collect();
+    // The second filter answers for it, with a friendlier error.
+    rules.insert(libc::SYS_clone3, Vec::new());
+    let no_namespace = SeccompCmpOp::MaskedEq(NAMESPACE_FLAGS);
+    let clone = SeccompCondition::new(0, SeccompCmpArgLen::Qword, no_namespace, 0)?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![clone])?]);
+    let personalities = PERSONALITIES.iter().map(|value| {
+        SeccompRule::new(vec![SeccompCondition::new(
+            0,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::Eq,
+            *value,
+        )?])
+    });
+    rules.insert(
+        libc::SYS_personality,
+        personalities.collect::<Result<_, _>>()?,
+    );
+    let no_vsock = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Ne,
+        libc::AF_VSOCK as u64,
+    )?;
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![no_vsock])?]);
+    Ok(rules)
+}
+
+fn bytes(program: &BpfProgram) -> Vec<u8> {
+    let instruction = |filter: &seccompiler::sock_filter| {
+        let [code0, code1] = filter.code.to_ne_bytes();
+        let [k0, k1, k2, k3] = filter.k.to_ne_bytes();
+        [code0, code1, filter.jt, filter.jf, k0, k1, k2, k3]
+    };
+    program.iter().flat_map(instruction).collect()
+}

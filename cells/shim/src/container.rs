@@ -1,0 +1,82 @@
+//! What happens inside, from the first instruction after clone to the init's loop, in the one order that works.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use crate::command::{Command, Streams};
+use crate::config::{Config, Linux, NamespaceKind, Root};
+use crate::{init, network, privileges, rootfs, sys};
+
+/// Everything that the inside gets from the shim.
+pub(crate) struct Inside<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) root: &'a Root,
+    pub(crate) linux: &'a Linux,
+    pub(crate) command: &'a Command,
+    pub(crate) filters: &'a [Vec<u8>],
+    pub(crate) streams: Streams,
+    /// To the shim: one byte means "go", see also [`init::run`].
+    pub(crate) shim: UnixStream,
+    pub(crate) errors: OwnedFd,
+}
+
+impl Inside<'_> {
+    /// The life of the container's pid 1. Never returns to the shim's code.
+    pub(crate) fn run(mut self) -> ! {
+        let mut go = [0; 1];
+        // Waits until the shim has put this process into its cgroups and the engine has wired the network.
+        let told = self.shim.read_exact(&mut go);
+        let ready = told
+            .map_err(|error| format!("wait for the shim: {error}"))
+            .and_then(|()| self.prepare());
+        if let Err(reason) = ready {
+            let _ = std::fs::File::from(self.errors).write_all(reason.as_bytes());
+            sys::exit_now(125);
+        }
+        sys::exit_now(init::run(
+            self.command,
+            self.streams,
+            self.shim,
+            self.errors,
+        ));
+    }
+
+    fn prepare(&self) -> Result<(), String> {
+        if self.config.has_namespace(NamespaceKind::Cgroup) {
+            // Only now, inside its own cgroups, does a new cgroup namespace show those as the root.
+            sys::unshare(libc::CLONE_NEWCGROUP)
+                .map_err(|error| format!("new cgroup namespace: {error}"))?;
+        }
+        if let Some(hostname) = &self.config.hostname {
+            sys::set_hostname(hostname).map_err(|error| format!("set the host name: {error}"))?;
+        }
+        if self.config.has_namespace(NamespaceKind::Network) {
+            network::set_up(self.config.slipway.network.as_ref())
+                .map_err(|error| format!("set up the network: {error}"))?;
+        }
+        rootfs::enter(self.config, self.root, self.linux)?;
+        privileges::drop_all(&self.config.process)?;
+        // A change of user clears the parent-death signal, and makes the process visible to others of that user.
+        sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+            .map_err(|error| format!("tie to the shim: {error}"))?;
+        sys::prctl(libc::PR_SET_DUMPABLE, 0)
+            .map_err(|error| format!("hide the init's memory: {error}"))?;
+        privileges::install_filters(self.filters)
+    }
+}
+
+/// Clone flags for the namespaces that must exist from the start; the cgroup one comes later.
+pub(crate) fn clone_flags(linux: &Linux) -> i32 {
+    linux.namespaces.iter().fold(0, |flags, namespace| {
+        flags
+            | match namespace.kind {
+                NamespaceKind::Pid => libc::CLONE_NEWPID,
+                NamespaceKind::Mount => libc::CLONE_NEWNS,
+                NamespaceKind::Ipc => libc::CLONE_NEWIPC,
+                NamespaceKind::Uts => libc::CLONE_NEWUTS,
+                NamespaceKind::Network => libc::CLONE_NEWNET,
+                NamespaceKind::Cgroup => 0,
+            }
+    })
+}

@@ -1,0 +1,227 @@
+//! Output of the container, written line by line into `logs/current`; the format is documented in the engine's `logs`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where Diego's log streamer splits a message; the same number as `model::log::LogLine::MAX_BYTES`.
+const MAX_LINE_BYTES: usize = 61_440;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
+
+/// Cuts one stream into lines.
+#[derive(Default)]
+pub(crate) struct Lines {
+    partial: Vec<u8>,
+}
+
+/// Appends records and rotates. Failing writes lose output; they never stop the container.
+pub(crate) struct LogWriter {
+    dir: PathBuf,
+    file: File,
+    size: u64,
+    max_file_bytes: u64,
+    last_ns: i64,
+    total_bytes: u64,
+}
+
+impl LogWriter {
+    pub(crate) fn create(dir: &Path, max_log_bytes: u64) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(dir.join("current"))?;
+        let size = file.metadata()?.len();
+        let max_file_bytes = (max_log_bytes / 2).max(1);
+        Ok(Self {
+            dir: dir.to_owned(),
+            file,
+            size,
+            max_file_bytes,
+            last_ns: 0,
+            total_bytes: 0,
+        })
+    }
+
+    /// All output bytes so far, without the records' own overhead.
+    pub(crate) const fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Takes `bytes` from a stream and writes the lines that are complete with them.
+    pub(crate) fn feed(&mut self, stream: Stream, lines: &mut Lines, bytes: &[u8]) {
+        self.total_bytes += bytes.len() as u64;
+        let mut batch = Vec::with_capacity(bytes.len() + 64);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (mut text, ended) = match piece.split_last() {
+                Some((b'\n', text)) => (text, true),
+                _ => (piece, false),
+            };
+            while lines.partial.len() + text.len() > MAX_LINE_BYTES {
+                let (head, rest) = text.split_at(MAX_LINE_BYTES - lines.partial.len());
+                lines.partial.extend_from_slice(head);
+                text = rest;
+                self.record(&mut batch, stream, &std::mem::take(&mut lines.partial));
+            }
+            lines.partial.extend_from_slice(text);
+            if ended {
+                self.record(&mut batch, stream, &std::mem::take(&mut lines.partial));
+            }
+        }
+        self.write(&batch);
+    }
+
+    /// Writes what is left of a stream that ended without a line feed.
+    pub(crate) fn finish(&mut self, stream: Stream, lines: &mut Lines) {
+        if !lines.partial.is_empty() {
+            let mut batch = Vec::new();
+            self.record(&mut batch, stream, &std::mem::take(&mut lines.partial));
+            self.write(&batch);
+        }
+    }
+
+    fn record(&mut self, batch: &mut Vec<u8>, stream: Stream, line: &[u8]) {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_nanos());
+        self.last_ns = i64::try_from(now).unwrap_or(i64::MAX).max(self.last_ns + 1);
+        let letter = match stream {
+            Stream::Out => 'O',
+            Stream::Err => 'E',
+        };
+        let start = batch.len();
+        batch.extend_from_slice(format!("{} {letter} ", self.last_ns).as_bytes());
+        batch.extend_from_slice(line);
+        batch.push(b'\n');
+        let record = (batch.len() - start) as u64;
+        if self.size > 0 && self.size + record > self.max_file_bytes {
+            let next = batch.split_off(start);
+            self.write(batch);
+            *batch = next;
+            self.rotate();
+        }
+        self.size += record;
+    }
+
+    fn rotate(&mut self) {
+        let current = self.dir.join("current");
+        let fresh = std::fs::rename(&current, self.dir.join("previous"))
+            .and_then(|()| OpenOptions::new().append(true).create(true).open(&current));
+        if let Ok(file) = fresh {
+            self.file = file;
+        }
+        self.size = 0;
+    }
+
+    fn write(&mut self, batch: &[u8]) {
+        // A full disk loses lines; there is nobody to tell, and the app must not block or die of it.
+        let _ = self.file.write_all(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(path: &Path) -> Vec<(i64, String, Vec<u8>)> {
+        let bytes = std::fs::read(path).expect("log file");
+        let lines = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                let mut parts = line.splitn(3, |byte| *byte == b' ');
+                let mut next = || parts.next().expect("three parts").to_vec();
+                let time = String::from_utf8(next())
+                    .expect("digits")
+                    .parse()
+                    .expect("a number");
+                (time, String::from_utf8(next()).expect("a letter"), next())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn lines_are_records_with_strictly_increasing_times() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut log = LogWriter::create(dir.path(), 1 << 20).expect("log");
+        let (mut out, mut err) = (Lines::default(), Lines::default());
+        log.feed(Stream::Out, &mut out, b"one\n\ntw");
+        log.feed(Stream::Err, &mut err, b"bad\xff\n");
+        log.feed(Stream::Out, &mut out, b"o\nend");
+        log.finish(Stream::Out, &mut out);
+        let got = records(&dir.path().join("current"));
+        assert!(got.windows(2).all(|pair| pair[0].0 < pair[1].0), "{got:?}");
+        let got: Vec<_> = got
+            .iter()
+            .map(|(_, stream, bytes)| (stream.as_str(), bytes.as_slice()))
+            .collect();
+        let want: [(&str, &[u8]); 5] = [
+            ("O", b"one"),
+            ("O", b""),
+            ("E", b"bad\xff"),
+            ("O", b"two"),
+            ("O", b"end"),
+        ];
+        assert_eq!(got, want);
+        assert_eq!(log.total_bytes(), 7 + 5 + 5);
+    }
+
+    #[test]
+    fn a_long_line_arrives_as_several_and_loses_nothing() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut log = LogWriter::create(dir.path(), 1 << 22).expect("log");
+        let mut lines = Lines::default();
+        let long: Vec<u8> = (0..2 * MAX_LINE_BYTES + 5)
+            .map(|at| b'a' + (at % 26) as u8)
+            .collect();
+        for chunk in long.chunks(10_000) {
+            log.feed(Stream::Out, &mut lines, chunk);
+        }
+        log.feed(Stream::Out, &mut lines, b"\n");
+        let got = records(&dir.path().join("current"));
+        assert_eq!(
+            got.iter().map(|record| record.2.len()).collect::<Vec<_>>(),
+            [MAX_LINE_BYTES, MAX_LINE_BYTES, 5]
+        );
+        assert_eq!(
+            got.into_iter()
+                .flat_map(|record| record.2)
+                .collect::<Vec<_>>(),
+            long
+        );
+    }
+
+    #[test]
+    fn two_files_stay_within_the_budget() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut log = LogWriter::create(dir.path(), 4096).expect("log");
+        let mut lines = Lines::default();
+        for number in 0..1000 {
+            log.feed(
+                Stream::Out,
+                &mut lines,
+                format!("line {number}\n").repeat(3).as_bytes(),
+            );
+        }
+        let size = |name: &str| {
+            std::fs::metadata(dir.path().join(name))
+                .expect("file")
+                .len()
+        };
+        assert!(size("current") <= 2048 && size("previous") <= 2048 && size("previous") > 1500);
+        assert_eq!(
+            records(&dir.path().join("current"))
+                .last()
+                .expect("a record")
+                .2,
+            b"line 999"
+        );
+    }
+}

@@ -1,0 +1,552 @@
+//! The shim's life: start the container together with the engine, then pump, answer and wait until it ends.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::command::{Command, Streams};
+use crate::config::{self, Config};
+use crate::container::{self, Inside};
+use crate::control::Control;
+use crate::logs::{Lines, LogWriter, Stream};
+use crate::protocol::{self, Event, ExitRecord, Handover, State, Status};
+use crate::sys;
+
+/// How long the last output of a plain process is waited for after its end, should a stray child hold the pipe.
+const DRAIN: Duration = Duration::from_secs(2);
+const READ_BYTES: usize = 64 * 1024;
+
+/// Runs the shim in `dir`; the engine is on standard input. Returns the exit code of the process.
+pub(crate) fn run(dir: &Path) -> i32 {
+    let Ok(engine) = sys::take_stdin() else {
+        return 1;
+    };
+    let mut engine = UnixStream::from(engine);
+    match start(dir, &mut engine) {
+        Ok(running) => {
+            // An engine that has gone away in the last moment finds the container by its files.
+            let _ = tell(&mut engine, &Event::Started);
+            drop(engine);
+            running.until_it_ends()
+        }
+        Err(message) => {
+            let _ = tell(&mut engine, &Event::Failed { message });
+            1
+        }
+    }
+}
+
+/// A container whose command has begun.
+struct Running {
+    pid: i32,
+    pidfd: OwnedFd,
+    /// To the container's init; absent for a plain process.
+    init: Option<UnixStream>,
+    out: Option<File>,
+    err: Option<File>,
+    log: LogWriter,
+    out_lines: Lines,
+    err_lines: Lines,
+    control: Control,
+    config: Config,
+    started: Instant,
+    /// The command's status, once known.
+    status: Option<i32>,
+    peak_bytes: u64,
+}
+
+/// Ends what was started if its start is not completed.
+struct Unfinished(Option<OwnedFd>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.0 {
+            let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+            let mut ended = [sys::poll_in(pidfd.as_raw_fd())];
+            let _ = sys::poll(&mut ended, Some(5_000));
+            while sys::reap().is_some() {}
+        }
+    }
+}
+
+fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
+    std::env::set_current_dir(dir)
+        .map_err(|error| format!("enter the container's folder: {error}"))?;
+    let config = read_config()?;
+    let (command, filters) = receive(&config, engine)?;
+    let log_dir = Path::new(protocol::LOG_DIR);
+    let log = LogWriter::create(log_dir, config.slipway.max_log_bytes)
+        .map_err(|error| format!("open the log: {error}"))?;
+    let control =
+        Control::bind_here().map_err(|error| format!("open the control socket: {error}"))?;
+
+    let spawned = spawn(&config, &command, &filters)?;
+    drop((command, filters));
+    let Spawned {
+        pid,
+        pidfd,
+        mut inside,
+        errors,
+        out,
+        err,
+    } = spawned;
+    let mut unfinished = Unfinished(Some(pidfd));
+    for cgroup in &config.slipway.cgroups {
+        let joined = std::fs::write(cgroup.join("cgroup.procs"), pid.to_string());
+        joined.map_err(|error| format!("join cgroup {}: {error}", cgroup.display()))?;
+    }
+    tell(engine, &Event::Created { pid }).map_err(|error| format!("tell the engine: {error}"))?;
+    protocol::read_frame(&mut *engine).map_err(|error| format!("wait for the engine: {error}"))?;
+    inside
+        .write_all(&[0])
+        .map_err(|error| format!("release the container: {error}"))?;
+    wait_for_exec(errors, engine)?;
+
+    let started = Instant::now();
+    write_state(pid).map_err(|error| format!("write the state: {error}"))?;
+    for pipe in [&out, &err] {
+        sys::set_nonblocking(pipe.as_fd())
+            .map_err(|error| format!("prepare the output: {error}"))?;
+    }
+    let pidfd = unfinished.0.take().expect("set above");
+    let init = match &config.linux {
+        Some(_) => Some(inside),
+        None => None,
+    };
+    if let Some(init) = &init {
+        init.set_nonblocking(true)
+            .map_err(|error| format!("prepare the init's socket: {error}"))?;
+    }
+    Ok(Running {
+        pid,
+        pidfd,
+        init,
+        out: Some(File::from(out)),
+        err: Some(File::from(err)),
+        log,
+        out_lines: Lines::default(),
+        err_lines: Lines::default(),
+        control,
+        config,
+        started,
+        status: None,
+        peak_bytes: 0,
+    })
+}
+
+fn read_config() -> Result<Config, String> {
+    let text =
+        std::fs::read(config::FILE).map_err(|error| format!("read {}: {error}", config::FILE))?;
+    serde_json::from_slice(&text).map_err(|error| format!("parse {}: {error}", config::FILE))
+}
+
+/// The secrets and the seccomp programs, which come over the socket only.
+fn receive(config: &Config, engine: &mut UnixStream) -> Result<(Command, Vec<Vec<u8>>), String> {
+    let broken = |error: io::Error| format!("receive the environment: {error}");
+    let frame = protocol::read_frame(&mut *engine).map_err(broken)?;
+    // The parser's message could quote a value.
+    let handover: Handover =
+        serde_json::from_slice(&frame).map_err(|_| "the environment does not parse".to_owned())?;
+    let filters = (0..handover.filters).map(|_| protocol::read_frame(&mut *engine));
+    let filters = filters.collect::<io::Result<Vec<_>>>().map_err(broken)?;
+    Ok((Command::new(&config.process, &handover.env)?, filters))
+}
+
+struct Spawned {
+    pid: i32,
+    pidfd: OwnedFd,
+    inside: UnixStream,
+    errors: OwnedFd,
+    out: OwnedFd,
+    err: OwnedFd,
+}
+
+/// Makes the first process, which waits for a byte on its socket before it does anything.
+fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spawned, String> {
+    let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    let (out, child_out) = sys::pipe().map_err(failed("make a pipe"))?;
+    let (err, child_err) = sys::pipe().map_err(failed("make a pipe"))?;
+    let (errors, child_errors) = sys::pipe().map_err(failed("make a pipe"))?;
+    let (inside, child_socket) = UnixStream::pair().map_err(failed("make a socket"))?;
+    let streams = Streams {
+        out: child_out,
+        err: child_err,
+    };
+    let keep = [&streams.out, &streams.err, &child_errors].map(AsRawFd::as_raw_fd);
+    let keep = [keep[0], keep[1], keep[2], child_socket.as_raw_fd()];
+
+    let (pid, pidfd) = match (&config.linux, &config.root) {
+        (Some(linux), Some(root)) => {
+            let user = config.process.user;
+            // So that the command may open /dev/stdout; these pipes are ours alone.
+            for pipe in [&streams.out, &streams.err] {
+                sys::chown_fd(pipe.as_fd(), user.uid, user.gid)
+                    .map_err(failed("hand over the output"))?;
+            }
+            match sys::clone_into(container::clone_flags(linux))
+                .map_err(failed("make namespaces"))?
+            {
+                Some(made) => made,
+                None => {
+                    sys::close_all_but(keep);
+                    Inside {
+                        config,
+                        root,
+                        linux,
+                        command,
+                        filters,
+                        streams,
+                        shim: child_socket,
+                        errors: child_errors,
+                    }
+                    .run()
+                }
+            }
+        }
+        (None, None) => {
+            // Orphans of the command come to the shim, which ends them with it.
+            sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(failed("become the reaper"))?;
+            match sys::fork().map_err(failed("fork"))? {
+                0 => {
+                    sys::close_all_but(keep);
+                    plain_process(config, command, &streams, child_socket, child_errors)
+                }
+                pid => (
+                    pid,
+                    sys::pidfd_open(pid).map_err(failed("watch the command"))?,
+                ),
+            }
+        }
+        _ => return Err("the configuration has only one of 'root' and 'linux'".to_owned()),
+    };
+    Ok(Spawned {
+        pid,
+        pidfd,
+        inside,
+        errors,
+        out,
+        err,
+    })
+}
+
+/// A command without namespaces: in a session of its own, tied to the shim.
+fn plain_process(
+    config: &Config,
+    command: &Command,
+    streams: &Streams,
+    mut shim: UnixStream,
+    errors: OwnedFd,
+) -> ! {
+    let mut prepare = || -> Result<(), String> {
+        sys::new_session().map_err(|error| format!("new session: {error}"))?;
+        sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+            .map_err(|error| format!("tie to the shim: {error}"))?;
+        for limit in &config.process.rlimits {
+            sys::set_rlimit(limit).map_err(|error| format!("limit {:?}: {error}", limit.kind))?;
+        }
+        if config.process.no_new_privileges {
+            sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+                .map_err(|error| format!("set no_new_privs: {error}"))?;
+        }
+        shim.read_exact(&mut [0])
+            .map_err(|error| format!("wait for the shim: {error}"))
+    };
+    let reason = prepare()
+        .err()
+        .unwrap_or_else(|| command.become_it(streams));
+    let _ = File::from(errors).write_all(reason.as_bytes());
+    sys::exit_now(127)
+}
+
+/// Returns once the command has begun, or with what went wrong, or once the engine has lost interest.
+fn wait_for_exec(errors: OwnedFd, engine: &UnixStream) -> Result<(), String> {
+    let mut errors = File::from(errors);
+    let mut reason = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let mut fds = [
+            sys::poll_in(errors.as_raw_fd()),
+            sys::poll_in(engine.as_raw_fd()),
+        ];
+        sys::poll(&mut fds, None).map_err(|error| format!("wait for the command: {error}"))?;
+        if fds[0].revents != 0 {
+            match errors.read(&mut buffer) {
+                Ok(0) if reason.is_empty() => return Ok(()),
+                Ok(0) => return Err(String::from_utf8_lossy(&reason).into_owned()),
+                Ok(count) if reason.len() < buffer.len() => {
+                    reason.extend_from_slice(&buffer[..count])
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("wait for the command: {error}")),
+            }
+        } else if fds[1].revents != 0 {
+            return Err("the engine went away during the start".to_owned());
+        }
+    }
+}
+
+fn tell(engine: &mut UnixStream, event: &Event) -> io::Result<()> {
+    protocol::write_frame(engine, &serde_json::to_vec(event)?)
+}
+
+fn write_state(pid: i32) -> io::Result<()> {
+    let shim_pid = std::process::id().cast_signed();
+    let start = |pid| protocol::start_time(pid).unwrap_or(0);
+    let state = State {
+        pid,
+        pid_start: start(pid),
+        shim_pid,
+        shim_start: start(shim_pid),
+        boot_id: protocol::boot_id(),
+    };
+    // Not durably: after a power failure there is no such process any more.
+    let fresh = format!("{}.new", protocol::STATE_FILE);
+    std::fs::write(&fresh, serde_json::to_vec(&state)?)?;
+    std::fs::rename(fresh, protocol::STATE_FILE)
+}
+
+/// Either the whole file is there, also after a power failure, or none.
+fn write_durably(name: &str, bytes: &[u8]) -> io::Result<()> {
+    let fresh = format!("{name}.new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, name)?;
+    File::open(".")?.sync_all()
+}
+
+impl Running {
+    fn until_it_ends(mut self) -> i32 {
+        loop {
+            let raw = |file: &Option<File>| file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let init = self.init.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let own = [self.pidfd.as_raw_fd(), raw(&self.out), raw(&self.err), init];
+            let mut fds: Vec<_> = own
+                .into_iter()
+                .chain(self.control.fds())
+                .map(sys::poll_in)
+                .collect();
+            if sys::poll(&mut fds, None).is_err() {
+                return 1;
+            }
+            let ready = |at: usize| fds[at].revents != 0;
+            let (ended, init_spoke, control) = (
+                ready(0),
+                ready(3),
+                fds[4..].iter().any(|fd| fd.revents != 0),
+            );
+            if ready(1) {
+                pump(
+                    &mut self.out,
+                    Stream::Out,
+                    &mut self.out_lines,
+                    &mut self.log,
+                );
+            }
+            if ready(2) {
+                pump(
+                    &mut self.err,
+                    Stream::Err,
+                    &mut self.err_lines,
+                    &mut self.log,
+                );
+            }
+            if init_spoke {
+                self.hear_init();
+            }
+            if control {
+                self.answer();
+            }
+            if ended {
+                break;
+            }
+            if self.init.is_none() {
+                // Orphans that came to the shim.
+                self.reap();
+            }
+        }
+        let ran = self.started.elapsed();
+        self.hear_init();
+        self.reap();
+        if self.config.linux.is_none() {
+            end_descendants(self.pid);
+        }
+        self.drain();
+        let record = self.exit_record(ran);
+        let written = serde_json::to_vec(&record).map_err(io::Error::from);
+        let written = written.and_then(|bytes| write_durably(protocol::EXIT_FILE, &bytes));
+        let _ = std::fs::remove_file(protocol::CONTROL_SOCKET);
+        // Closing the control socket is what tells the waiting clients, and comes last.
+        i32::from(written.is_err())
+    }
+
+    fn hear_init(&mut self) {
+        let mut bytes = [0; 4];
+        let Some(init) = &mut self.init else { return };
+        match init.read_exact(&mut bytes) {
+            Ok(()) => self.status = Some(i32::from_be_bytes(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.init = None,
+        }
+    }
+
+    fn answer(&mut self) {
+        let Self {
+            control,
+            init,
+            pidfd,
+            pid,
+            log,
+            ..
+        } = self;
+        control.serve(|request| match request {
+            protocol::STATUS => serde_json::to_string(&Status {
+                log_bytes: log.total_bytes(),
+            })
+            .unwrap_or_default(),
+            protocol::TERMINATE => {
+                let sent = match init {
+                    Some(init) => init.write_all(&[libc::SIGTERM as u8]),
+                    None => sys::pidfd_kill(pidfd.as_fd(), libc::SIGTERM),
+                };
+                reply(sent)
+            }
+            // Not by way of the init: this must work however busy or stuck the inside is. An init that is killed takes
+            // all of its container with it.
+            protocol::KILL => {
+                let group = if init.is_none() {
+                    sys::kill(-*pid, libc::SIGKILL)
+                } else {
+                    Ok(())
+                };
+                reply(group.and_then(|()| sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL)))
+            }
+            _ => "unknown request".to_owned(),
+        });
+    }
+
+    fn reap(&mut self) {
+        while let Some(ended) = sys::reap() {
+            self.peak_bytes = self.peak_bytes.max(ended.peak_bytes);
+            if ended.pid == self.pid && self.status.is_none() {
+                self.status = Some(ended.status);
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        let deadline = Instant::now() + DRAIN;
+        while self.out.is_some() || self.err.is_some() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let raw = |file: &Option<File>| file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let mut fds = [sys::poll_in(raw(&self.out)), sys::poll_in(raw(&self.err))];
+            if sys::poll(&mut fds, Some(left.as_millis() as i32 + 1)).is_err() {
+                break;
+            }
+            pump(
+                &mut self.out,
+                Stream::Out,
+                &mut self.out_lines,
+                &mut self.log,
+            );
+            pump(
+                &mut self.err,
+                Stream::Err,
+                &mut self.err_lines,
+                &mut self.log,
+            );
+        }
+        self.log.finish(Stream::Out, &mut self.out_lines);
+        self.log.finish(Stream::Err, &mut self.err_lines);
+    }
+
+    fn exit_record(&self, ran: Duration) -> ExitRecord {
+        let status = self.status.unwrap_or(128 + libc::SIGKILL);
+        let cgroups = &self.config.slipway.cgroups;
+        let number = |name: &str| {
+            let files = cgroups
+                .iter()
+                .filter_map(|dir| std::fs::read_to_string(dir.join(name)).ok());
+            files
+                .filter_map(|text| text.trim().parse::<u64>().ok())
+                .next()
+        };
+        let peak = number("memory.max_usage_in_bytes").or_else(|| number("memory.peak"));
+        let oom_kills = ["memory.oom_control", "memory.events"]
+            .iter()
+            .flat_map(|name| {
+                cgroups
+                    .iter()
+                    .filter_map(move |dir| std::fs::read_to_string(dir.join(name)).ok())
+            })
+            .any(|text| {
+                text.lines().any(|line| {
+                    line.strip_prefix("oom_kill ")
+                        .is_some_and(|count| count != "0")
+                })
+            });
+        ExitRecord {
+            status,
+            // The kernel may have killed a child that the command did without; that is no end by lack of memory.
+            oom_killed: oom_kills && status != 0,
+            peak_memory_bytes: peak.unwrap_or(self.peak_bytes),
+            ran_ms: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+            log_bytes: self.log.total_bytes(),
+        }
+    }
+}
+
+fn reply(result: io::Result<()>) -> String {
+    match result {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("error {error}"),
+    }
+}
+
+/// Moves what a stream has to the log. A stream that has ended becomes `None`.
+fn pump(stream: &mut Option<File>, kind: Stream, lines: &mut Lines, log: &mut LogWriter) {
+    let Some(file) = stream else { return };
+    let mut buffer = vec![0; READ_BYTES];
+    match file.read(&mut buffer) {
+        Ok(0) => *stream = None,
+        Ok(count) => log.feed(kind, lines, &buffer[..count]),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) => {}
+        Err(_) => *stream = None,
+    }
+}
+
+/// Ends what a plain process left behind: its process group, and every orphan that came to the shim.
+fn end_descendants(pid: i32) {
+    let _ = sys::kill(-pid, libc::SIGKILL);
+    let deadline = Instant::now() + DRAIN;
+    let own = std::process::id();
+    loop {
+        while sys::reap().is_some() {}
+        let children =
+            std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+        let children: Vec<i32> = children
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect();
+        if children.is_empty() || Instant::now() > deadline {
+            return;
+        }
+        for child in children {
+            let _ = sys::kill(child, libc::SIGKILL);
+            if let Ok(pidfd) = sys::pidfd_open(child) {
+                let _ = sys::poll(&mut [sys::poll_in(pidfd.as_raw_fd())], Some(100));
+            }
+        }
+    }
+}
