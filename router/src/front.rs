@@ -1,6 +1,7 @@
 //! The front port: accepts clients, serves their connections, and drains them at the end.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,13 +47,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         TcpListener::from_std(config.listener).context("cannot use the front listener")?;
 
     let table = SharedTable::new(Table::awaited(&config.control_hosts));
-    if let Some(stored) = load(config.table_file.clone()).await {
-        table.replace(stored);
-        tracing::info!(
-            routes = table.read().route_count(),
-            "serving the stored route table until the server answers"
-        );
-    }
+    load(config.table_file.clone(), table.clone()).await;
     let server = ServerState::default();
     let changed = Arc::new(Notify::new());
     let control = Arc::new(Pool::new(Address::Unix(config.control_socket)));
@@ -102,10 +97,20 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     Ok(())
 }
 
-async fn load(path: std::path::PathBuf) -> Option<model::protocol::router::RouteTable> {
-    tokio::task::spawn_blocking(move || table_file::load(&path))
+async fn load(path: PathBuf, table: SharedTable) {
+    let load = move || {
+        if let Some(stored) = table_file::load(&path) {
+            let routes = stored.entries.len();
+            table.replace(stored);
+            tracing::info!(
+                routes,
+                "serving the stored route table until the server answers"
+            );
+        }
+    };
+    tokio::task::spawn_blocking(load)
         .await
-        .expect("loading a table does not panic")
+        .expect("loading a table does not panic");
 }
 
 /// Closes connections to instances before these close them.

@@ -131,11 +131,10 @@ impl Sync {
             match parse(line).await? {
                 RouteMessage::KeepAlive => {}
                 RouteMessage::Snapshot(snapshot) => {
-                    self.table.replace(snapshot);
-                    let (version, routes) = {
-                        let table = self.table.read();
-                        (table.version(), table.route_count())
-                    };
+                    let (version, routes) = (snapshot.version, snapshot.entries.len());
+                    let table = self.table.clone();
+                    let replace = tokio::task::spawn_blocking(move || table.replace(snapshot));
+                    replace.await.expect("replacing a table does not panic");
                     tracing::info!(version, routes, "took the server's route table");
                     has_snapshot = true;
                     self.server.set(true);

@@ -51,7 +51,6 @@ pub(crate) struct Table {
     wildcards: HashMap<Box<str>, Paths>,
     /// What the routes hold, so that equal endpoints of several routes and versions are one.
     endpoints: HashMap<InstanceId, Weak<Endpoint>>,
-    routes: usize,
     /// At how many entries `endpoints` is rid of dead ones; twice what was left the last time.
     sweep_at: usize,
 }
@@ -69,7 +68,6 @@ impl Table {
             hosts: HashMap::new(),
             wildcards: HashMap::new(),
             endpoints: HashMap::new(),
-            routes: 0,
             sweep_at: MIN_SWEEP,
         }
     }
@@ -178,14 +176,6 @@ impl Table {
         self.endpoints.values().filter_map(Weak::upgrade).collect()
     }
 
-    pub(crate) const fn version(&self) -> u64 {
-        self.version
-    }
-
-    pub(crate) const fn route_count(&self) -> usize {
-        self.routes
-    }
-
     fn side(&mut self, is_wildcard: bool) -> &mut HashMap<Box<str>, Paths> {
         if is_wildcard {
             &mut self.wildcards
@@ -208,15 +198,10 @@ impl Table {
             .map(|spec| self.endpoint(spec))
             .collect();
         let route = Arc::new(Route::new(entry.key, endpoints, old));
-        if self
-            .side(is_wildcard)
+        self.side(is_wildcard)
             .entry(host.into())
             .or_default()
-            .insert(path, route)
-            .is_none()
-        {
-            self.routes += 1;
-        }
+            .insert(path, route);
     }
 
     fn remove(&mut self, is_wildcard: bool, host: &str, path: &str) -> Option<Arc<Route>> {
@@ -226,7 +211,6 @@ impl Table {
         if paths.is_empty() {
             side.remove(host);
         }
-        self.routes -= usize::from(removed.is_some());
         removed
     }
 

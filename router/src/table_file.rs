@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::protocol::router::RouteTable;
 use tokio::sync::Notify;
@@ -15,6 +15,8 @@ use crate::table::SharedTable;
 
 /// Changes within this time are written together.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Writing takes at most one part in this many of the time, however large the table and however often it changes.
+const REST_FOR_ONE_WRITE: u32 = 20;
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// The table of the last run; `None` where there is none or it cannot be used, which is logged.
@@ -68,16 +70,19 @@ pub(crate) async fn keep(
     changed: Arc<Notify>,
     shutdown: CancellationToken,
 ) {
+    let mut pause = SETTLE;
     loop {
         let is_last = tokio::select! {
             biased;
             () = changed.notified() => tokio::select! {
-                () = tokio::time::sleep(SETTLE) => false,
+                () = tokio::time::sleep(pause) => false,
                 () = shutdown.cancelled() => true,
             },
             () = shutdown.cancelled() => return,
         };
+        let begun = Instant::now();
         store(path.clone(), table.clone()).await;
+        pause = SETTLE.max(begun.elapsed() * REST_FOR_ONE_WRITE);
         if is_last {
             return;
         }

@@ -227,3 +227,52 @@ impl fmt::Display for AccessRecord {
         write!(f, " x_cf_routererror:\"{error}\"")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_gorouters_form_and_a_client_cannot_forge_another() {
+        let details = |is_control| Details {
+            begun: Instant::now(),
+            begun_at: jiff::Timestamp::UNIX_EPOCH,
+            method: Method::GET,
+            uri: Uri::from_static("/x?code=1"),
+            version: Version::HTTP_11,
+            host: Some(HeaderValue::from_static("a.test")),
+            referer: None,
+            user_agent: Some(
+                HeaderValue::from_bytes(b"curl\" 200 \xff\t").expect("a header value"),
+            ),
+            forwarded_for: None,
+            forwarded_proto: None,
+            peer: "127.0.0.1:5".parse().expect("an address"),
+            request_id: HeaderValue::from_static("id"),
+            is_control,
+            endpoint: None,
+            failed_attempts: 2,
+            bytes_in: None,
+            upstream_time: Duration::ZERO,
+            status: None,
+        };
+        let shown = |is_control| {
+            let details = Some(Box::new(details(is_control)));
+            AccessRecord {
+                router_error: "endpoint_failure",
+                bytes_out: 7,
+                details,
+            }
+            .to_string()
+        };
+        let line = shown(false);
+        let begin = r#"a.test - [1970-01-01T00:00:00.000000000Z] "GET /x?code=1 HTTP/1.1" 499 0 7 "-" "curl\" 200 \xff\t" "127.0.0.1:5" "-" "#;
+        assert!(line.starts_with(begin), "{line}");
+        let end = r#"app_id:"-" app_index:"-" instance_id:"-" failed_attempts:2 x_cf_routererror:"endpoint_failure""#;
+        assert!(line.ends_with(end), "{line}");
+        assert!(
+            shown(true).contains(r#""GET /x HTTP/1.1""#),
+            "queries to the server stay out"
+        );
+    }
+}

@@ -36,7 +36,7 @@ pub(crate) struct Answer {
 
 #[derive(Debug)]
 enum SendError {
-    Connect(ConnectError, Request<RequestBody>),
+    Connect(ConnectError, Box<Request<RequestBody>>),
     /// After the first byte, so nothing can be said of what the upstream did.
     Broken(hyper::Error),
     Silent,
@@ -77,7 +77,7 @@ impl Proxy {
                     });
                 }
                 Err(SendError::Connect(error, unsent)) => {
-                    request = unsent;
+                    request = *unsent;
                     tried.push(endpoint.spec().instance);
                     record.attempt_failed();
                     all_timed_out &= matches!(error, ConnectError::Timeout(_));
@@ -183,7 +183,7 @@ impl Proxy {
         }
         let mut link = match pool.connect(self.bounds.connect_timeout).await {
             Ok(link) => link,
-            Err(error) => return Err(SendError::Connect(error, request)),
+            Err(error) => return Err(SendError::Connect(error, Box::new(request))),
         };
         match wait(link.send(request), body_sent, &patience).await {
             None => Err(SendError::Silent),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
@@ -42,12 +42,6 @@ pub(crate) fn normalise<B>(request: &mut Request<B>) -> Result<(), Failure> {
         return Err(Failure::bad_request(
             "empty_host",
             "the request has more than one Host header",
-        ));
-    }
-    if request.headers().get_all(CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Failure::bad_request(
-            "invalid_request",
-            "the request has more than one Content-Length header",
         ));
     }
     let mut encodings = request.headers().get_all(TRANSFER_ENCODING).iter();

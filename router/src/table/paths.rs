@@ -39,17 +39,16 @@ impl Paths {
         }
     }
 
-    /// Returns the route that had the path before.
-    pub(crate) fn insert(&mut self, path: String, route: Arc<Route>) -> Option<Arc<Route>> {
+    /// In the place of a route with the same path, if there is one.
+    pub(crate) fn insert(&mut self, path: String, route: Arc<Route>) {
         match self
             .routes
             .binary_search_by(|(known, _)| (**known).cmp(&path))
         {
-            Ok(found) => Some(std::mem::replace(&mut self.routes[found].1, route)),
+            Ok(found) => self.routes[found].1 = route,
             Err(place) => {
                 self.longest = self.longest.max(path.len());
                 self.routes.insert(place, (path.into(), route));
-                None
             }
         }
     }

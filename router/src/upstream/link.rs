@@ -16,6 +16,9 @@ use hyper_util::rt::TokioIo;
 
 use super::stream::Stream;
 
+/// Of an answer's head, and of each direction's data on its way.
+const MAX_BUFFER_BYTES: usize = 128 * 1024;
+
 /// hyper's future that moves the bytes of one connection; its type cannot be named.
 type Connection = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
 
@@ -43,7 +46,10 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     pub(super) async fn over(stream: TokioIo<Stream>) -> Result<Self, hyper::Error> {
-        let (sender, connection) = http1::handshake(stream).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .handshake(stream)
+            .await?;
         Ok(Self {
             sender,
             connection: Box::pin(connection.with_upgrades()),

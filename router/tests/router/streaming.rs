@@ -221,7 +221,10 @@ async fn an_answer_that_breaks_off_does_not_look_complete() {
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer:?}");
         // Only the missing bytes tell the client, so the length must not have been replaced by the end of the connection.
         let frame = ["content-length: 9", "transfer-encoding: chunked"];
-        assert!(answer.is_empty() || frame.iter().any(|frame| answer.contains(frame)), "{answer:?}");
+        assert!(
+            answer.is_empty() || frame.iter().any(|frame| answer.contains(frame)),
+            "{answer:?}"
+        );
     }
 }
 
