@@ -1,0 +1,232 @@
+//! Failures in words: what happened, the evidence, what to do next. The same text reaches every client.
+
+use std::fmt::Write as _;
+
+use model::instance::{Exit, ExitReason, Listener};
+use model::limits::Megabytes;
+use model::task::StagingFailure;
+
+/// A build's failure: Cloud Foundry's name for it, and the text.
+#[must_use]
+pub fn failure_text(failure: &StagingFailure) -> (&'static str, String) {
+    match failure {
+        StagingFailure::NothingDetected {
+            looked_for,
+            found,
+            hint,
+        } => {
+            let mut text = format!(
+                "no buildpack recognised this app\n  looked for {}\n  found      {}",
+                looked_for.join(" "),
+                if found.is_empty() {
+                    "nothing: the package is empty".to_owned()
+                } else {
+                    found.join(", ")
+                }
+            );
+            if let Some(hint) = hint {
+                let _ = write!(text, "\n  try        {hint}");
+            }
+            ("NoAppDetectedError", text)
+        }
+        StagingFailure::BuildFailed {
+            buildpack,
+            command,
+            status,
+            ran_ms,
+            last_lines,
+        } => {
+            let mut text = format!(
+                "{buildpack}: '{command}' ended with {status} after {}",
+                seconds(*ran_ms)
+            );
+            push_lines(&mut text, last_lines);
+            ("BuildpackCompileFailed", text)
+        }
+        StagingFailure::Refused {
+            buildpack,
+            message,
+            hint,
+        } => {
+            let mut text = format!("{buildpack}: {message}");
+            if let Some(hint) = hint {
+                let _ = write!(text, "\n  try        {hint}");
+            }
+            ("BuildpackCompileFailed", text)
+        }
+        StagingFailure::OutOfMemory { limit_bytes } => (
+            "StagingError",
+            format!(
+                "the build needs more than its {} of memory and was killed",
+                Megabytes(mib(*limit_bytes))
+            ),
+        ),
+        StagingFailure::OutOfDisk { limit_bytes } => (
+            "StagingError",
+            format!(
+                "the build needs more than its {} of disk and was ended",
+                Megabytes(mib(*limit_bytes))
+            ),
+        ),
+        StagingFailure::TimedOut {
+            seconds,
+            last_lines,
+        } => {
+            let mut text = format!("the build did not end within {seconds} s");
+            push_lines(&mut text, last_lines);
+            ("StagingTimeExpired", text)
+        }
+        StagingFailure::CellLost => (
+            "StagingError",
+            "the cell that built the app went away; push again".into(),
+        ),
+        StagingFailure::NoCapacity { message } => (
+            "InsufficientResources",
+            format!(
+                "no cell can take the build: {message}\n  try        slipway apps   (stop or scale down what is not needed)"
+            ),
+        ),
+        StagingFailure::Internal { message } => {
+            ("StagingError", format!("the platform failed: {message}"))
+        }
+    }
+}
+
+/// How an instance ended, in one or more lines; the first is the reason.
+#[must_use]
+pub fn exit_text(exit: &Exit) -> String {
+    let ran = seconds(exit.ran_ms);
+    let mut text = match &exit.reason {
+        ExitReason::Stopped => "stopped".to_owned(),
+        ExitReason::Exited => format!(
+            "exited with {} after {ran}",
+            exit.status
+                .map_or("no status".into(), |status| status.to_string())
+        ),
+        ExitReason::OutOfMemory {
+            limit_bytes,
+            peak_bytes,
+        } => format!(
+            "killed: memory {} reached (out of memory; peak {})",
+            Megabytes(mib(*limit_bytes)),
+            Megabytes(mib(*peak_bytes))
+        ),
+        ExitReason::OutOfDisk {
+            limit_bytes,
+            used_bytes,
+        } => {
+            format!(
+                "ended: disk {} reached (used {})",
+                Megabytes(mib(*limit_bytes)),
+                Megabytes(mib(*used_bytes))
+            )
+        }
+        ExitReason::NeverHealthy {
+            timeout_s,
+            check,
+            listening,
+        } => {
+            format!(
+                "never became healthy: check '{check}' did not pass in {timeout_s} s{}",
+                listening_text(listening)
+            )
+        }
+        ExitReason::BecameUnhealthy { check } => {
+            format!("became unhealthy: check '{check}' failed")
+        }
+        ExitReason::NotStarted { message } => format!("did not start: {message}"),
+        ExitReason::Lost { message } => format!("was lost: {message}"),
+    };
+    push_lines(&mut text, &exit.last_lines);
+    text
+}
+
+fn listening_text(listening: &[Listener]) -> String {
+    if listening.is_empty() {
+        return "\n  listening  on nothing; the app must listen on 0.0.0.0:$PORT".into();
+    }
+    let sockets = listening.iter().map(|listener| {
+        let process = match (&listener.command, listener.pid) {
+            (Some(command), Some(pid)) => format!("{command} pid {pid} on "),
+            (Some(command), None) => format!("{command} on "),
+            _ => String::new(),
+        };
+        format!("{process}{}", listener.address)
+    });
+    format!(
+        "\n  listening  {}; the app must listen on 0.0.0.0:$PORT",
+        sockets.collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn push_lines(text: &mut String, lines: &[String]) {
+    for line in lines {
+        let _ = write!(text, "\n  {line}");
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+fn mib(bytes: u64) -> u32 {
+    u32::try_from(bytes / (1024 * 1024)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(reason: ExitReason) -> Exit {
+        Exit {
+            reason,
+            status: Some(1),
+            ran_ms: 840,
+            last_lines: vec!["Exception in thread \"main\"".into()],
+        }
+    }
+
+    #[test]
+    fn exits_say_reason_and_evidence() {
+        assert_eq!(
+            exit_text(&exit(ExitReason::Exited)),
+            "exited with 1 after 0.8 s\n  Exception in thread \"main\""
+        );
+        let listening = vec![Listener {
+            address: "127.0.0.1:3000".parse().expect("address"),
+            pid: Some(17),
+            command: Some("java".into()),
+        }];
+        let text = exit_text(&exit(ExitReason::NeverHealthy {
+            timeout_s: 60,
+            check: "port 8080".into(),
+            listening,
+        }));
+        assert!(text.contains("java pid 17 on 127.0.0.1:3000"), "{text}");
+        let oom = ExitReason::OutOfMemory {
+            limit_bytes: 512 << 20,
+            peak_bytes: 511 << 20,
+        };
+        assert!(
+            exit_text(&exit(oom))
+                .starts_with("killed: memory 512M reached (out of memory; peak 511M)")
+        );
+    }
+
+    #[test]
+    fn an_unrecognised_app_hears_what_was_looked_for_and_found() {
+        let failure = StagingFailure::NothingDetected {
+            looked_for: vec!["pom.xml".into(), "*.jar".into()],
+            found: vec!["README.md".into()],
+            hint: Some("slipway push -p service-a".into()),
+        };
+        let (title, text) = failure_text(&failure);
+        assert_eq!(title, "NoAppDetectedError");
+        assert!(
+            text.contains("pom.xml *.jar")
+                && text.contains("README.md")
+                && text.contains("-p service-a"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! The fleet: what should run, what the cells say runs, and the loop that brings the two together.
+//!
+//! All state sits behind one mutex that is held for short, synchronous steps only. Sessions ([`session`]) feed what
+//! cells say into it; use cases tell it to look again at an app; the [`driver`] asks the scheduler for plans and sends
+//! orders. What is here can be rebuilt from the store and the cells' full reports, and is at every start.
+
+mod driver;
+mod orders;
+mod session;
+mod state;
+mod streams;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId};
+use model::limits::Megabytes;
+use model::protocol::cell::{InstanceUsage, Isolation, OrderBody};
+use scheduler::{Event, IndexView, Time};
+use store::Store;
+use tokio::sync::Notify;
+
+use crate::route_feed::RouteFeed;
+use crate::settings::{Settings, weakest};
+use crate::stats::{CellInfo, Counts};
+use state::State;
+pub(crate) use state::Wanted;
+use streams::Streams;
+
+/// The fleet. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    settings: Settings,
+    routes: RouteFeed,
+    epoch: u64,
+    state: Mutex<State>,
+    /// Something changed that may change the plan.
+    changed: Notify,
+    streams: Streams,
+}
+
+impl Fleet {
+    pub(crate) fn new(store: Store, settings: Settings, routes: RouteFeed, epoch: u64) -> Self {
+        let state = Mutex::new(State::new());
+        let inner = Inner {
+            store,
+            settings,
+            routes,
+            epoch,
+            state,
+            changed: Notify::new(),
+            streams: Streams::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().expect("no panic while held")
+    }
+
+    /// Reads again what should run of an app, and wakes the driver.
+    pub(crate) async fn refresh_app(&self, app: AppId) -> store::Result<()> {
+        let lrps = self.inner.store.list_desired_lrps(Some(app)).await?;
+        self.state().want_app(app, &lrps);
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn undesire(&self, processes: impl IntoIterator<Item = ProcessId>) {
+        let mut state = self.state();
+        for process in processes {
+            state.unwant(process);
+        }
+        drop(state);
+        self.inner.changed.notify_one();
+    }
+
+    /// A build is to be placed.
+    pub(crate) fn add_task(&self, task: scheduler::DesiredTask) {
+        self.state().apply(Event::Task(task));
+        self.inner.changed.notify_one();
+    }
+
+    /// The task needs nothing any more; if it runs, its cell is told.
+    pub(crate) fn cancel_task(&self, task: TaskId) {
+        let mut state = self.state();
+        let cell = state.scheduler.task(task).and_then(|view| view.cell);
+        state.apply(Event::TaskEnded { task });
+        if let Some(cell) = cell {
+            state.send(cell, OrderBody::CancelTask { task });
+        }
+    }
+
+    pub(crate) fn restart_instance(&self, process: ProcessId, index: u32) {
+        self.state()
+            .apply(Event::RestartInstance { process, index });
+        self.inner.changed.notify_one();
+    }
+
+    /// One row an index, in the scheduler's view, with what it should be.
+    pub(crate) fn indices(&self, process: ProcessId) -> (Option<Wanted>, Vec<IndexView>) {
+        let state = self.state();
+        (
+            state.wanted.get(&process).cloned(),
+            state.scheduler.process(process),
+        )
+    }
+
+    pub(crate) fn usage(&self, instance: InstanceId) -> Option<InstanceUsage> {
+        self.state().usage.get(&instance).cloned()
+    }
+
+    pub(crate) fn cell_name(&self, cell: CellId) -> Option<String> {
+        self.state()
+            .cells
+            .get(&cell)
+            .map(|link| link.hello.name.clone())
+    }
+
+    /// What the weakest connected cell offers; none while no cell is connected.
+    pub(crate) fn isolation(&self) -> Option<Isolation> {
+        weakest(self.state().cells.values().map(|link| link.hello.isolation))
+    }
+
+    pub(crate) fn largest_cell_memory(&self) -> Option<Megabytes> {
+        self.state()
+            .cells
+            .values()
+            .map(|link| link.hello.capacity.memory)
+            .max()
+    }
+
+    pub(crate) fn stack(&self) -> Option<model::droplet::Stack> {
+        self.state()
+            .cells
+            .values()
+            .map(|link| link.hello.stack.clone())
+            .next()
+    }
+
+    pub(crate) fn cells(&self) -> Vec<CellInfo> {
+        let state = self.state();
+        let views = state.scheduler.cells();
+        let infos = views.into_iter().filter_map(|view| {
+            let link = state.cells.get(&view.cell)?;
+            Some(CellInfo {
+                id: view.cell,
+                name: link.hello.name.clone(),
+                zone: view.zone,
+                stack: view.stack,
+                isolation: link.hello.isolation,
+                capacity: view.capacity,
+                used: view.used,
+                connected: link.is_connected(),
+            })
+        });
+        infos.collect()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts()
+    }
+
+    /// Whether all cells that may hold instances have spoken since this server started.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.state().settled
+    }
+}
+
+/// Now, as the scheduler counts.
+fn now() -> Time {
+    Time(store::now_us())
+}
+
+/// How often the driver looks although nothing told it to.
+const TICK: Duration = Duration::from_secs(1);

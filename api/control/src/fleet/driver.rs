@@ -1,0 +1,282 @@
+//! The loop that brings what runs to what should run.
+//!
+//! Each round reads the world, plans, and sends orders; it takes no input, wakes when told and every second anyway.
+//! Until every cell that may hold instances has spoken (or its TTL passed since this server started) nothing is
+//! planned: what is missing from this server's memory may well be running.
+
+use std::time::Duration;
+
+use model::ids::{CellId, TaskId};
+use model::protocol::cell::{OrderBody, PRESENCE_TTL};
+use model::task::{StagingFailure, TaskOutcome};
+use scheduler::{Decision, DesiredTask, Event, PlacementError, Time};
+use store::records::Placement;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Fleet, TICK, now, orders};
+
+/// Decisions of one round; the rest follows in the next.
+const BUDGET: usize = 2_000;
+/// How long a build waits for room before it ends with an answer.
+const TASK_PATIENCE: Duration = Duration::from_secs(120);
+/// After a failed round.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+impl Fleet {
+    /// Loads what should run, then converges until `shutdown`.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) {
+        let started = Instant::now();
+        while let Err(error) = self.load().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "loading the desired state failed; it is tried again"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(BACK_OFF) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+        loop {
+            let pause = match self.round(started).await {
+                Ok(wake) => wake.map_or(TICK, |wake| until(wake).min(TICK)),
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a round failed; it is tried again"
+                    );
+                    BACK_OFF
+                }
+            };
+            tokio::select! {
+                () = self.inner.changed.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Everything desired, and the builds under way.
+    async fn load(&self) -> store::Result<()> {
+        let lrps = self.inner.store.list_desired_lrps(None).await?;
+        let builds = self.inner.store.list_staging_builds().await?;
+        let cells = self.inner.store.list_cells().await?;
+        let mut state = self.state();
+        for lrp in &lrps {
+            state.want(lrp);
+        }
+        for build in builds.iter().filter(|build| build.placed.is_none()) {
+            state.apply(Event::Task(DesiredTask {
+                task: build.task,
+                limits: build.limits,
+                stack: None,
+            }));
+        }
+        let connected = state.cells.keys().copied().collect::<Vec<_>>();
+        state.awaited = cells
+            .iter()
+            .filter(|cell| !cell.lost)
+            .map(|cell| cell.id)
+            .collect();
+        for cell in connected {
+            state.awaited.remove(&cell);
+        }
+        Ok(())
+    }
+
+    async fn round(&self, started: Instant) -> store::Result<Option<Time>> {
+        for cell in self.expired(started) {
+            self.lose(cell).await?;
+        }
+        let plan = {
+            let mut state = self.state();
+            if !state.awaited.is_empty() {
+                return Ok(None);
+            }
+            if !state.settled {
+                state.settled = true;
+                self.inner.routes.settle();
+            }
+            state.scheduler.plan(now(), BUDGET)
+        };
+        for decision in plan.decisions {
+            self.carry_out(decision).await?;
+        }
+        self.end_impatient_tasks().await?;
+        self.tell_routes();
+        Ok(self.state().scheduler.next_wake())
+    }
+
+    /// Cells whose TTL has passed: those that fell silent, and those that never spoke to this server.
+    fn expired(&self, started: Instant) -> Vec<CellId> {
+        let state = self.state();
+        let silent = state
+            .cells
+            .iter()
+            .filter(|(_, link)| link.heard.elapsed() > PRESENCE_TTL)
+            .map(|(cell, _)| *cell);
+        let mut expired = silent.collect::<Vec<_>>();
+        if started.elapsed() > PRESENCE_TTL {
+            expired.extend(state.awaited.iter().copied());
+        }
+        expired
+    }
+
+    async fn lose(&self, cell: CellId) -> store::Result<()> {
+        tracing::warn!(cell.id = %cell, "a cell is lost");
+        self.inner.store.lose_cell(cell).await?;
+        self.state().lose_cell(cell);
+        for build in self.inner.store.list_staging_builds().await? {
+            if build.placed.is_some_and(|placed| placed.cell == cell) {
+                self.finish_task(
+                    build.task,
+                    TaskOutcome::Failed {
+                        failure: StagingFailure::CellLost,
+                    },
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, decision: Decision) -> store::Result<()> {
+        match decision {
+            Decision::Start {
+                instance,
+                process,
+                version,
+                index,
+                cell,
+            } => {
+                let mut state = self.state();
+                match state
+                    .wanted
+                    .get(&process)
+                    .filter(|wanted| wanted.version == version)
+                {
+                    Some(wanted) => {
+                        let spec = orders::instance_spec(wanted, process, instance, index);
+                        tracing::info!(app.guid = %spec.app, instance.index = index, cell.id = %cell, "start an instance");
+                        state.send(cell, OrderBody::Run(Box::new(spec)));
+                    }
+                    // A newer wish came in between; its own plan follows.
+                    None => state.apply(Event::InstanceGone { cell, instance }),
+                }
+            }
+            Decision::Stop {
+                instance,
+                cell,
+                reason,
+            } => {
+                tracing::info!(instance.guid = %instance, cell.id = %cell, ?reason, "stop an instance");
+                self.state().send(cell, OrderBody::Stop { instance });
+            }
+            Decision::StartTask { task, cell } => self.start_task(task, cell).await?,
+            Decision::Blocked {
+                process,
+                index,
+                why,
+            } => {
+                tracing::info!(process.guid = %process, instance.index = index, %why, "an instance waits for room");
+            }
+            Decision::TaskBlocked { task, why } => {
+                tracing::info!(task.guid = %task, %why, "a build waits for room");
+                self.state()
+                    .waiting_tasks
+                    .entry(task)
+                    .or_insert_with(Instant::now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits where the build goes before the order leaves, so that it can never be sent twice.
+    async fn start_task(&self, task: TaskId, cell: CellId) -> store::Result<()> {
+        let incarnation = {
+            let mut state = self.state();
+            state.waiting_tasks.remove(&task);
+            state.cells.get(&cell).map(|link| link.hello.incarnation)
+        };
+        let Some(incarnation) = incarnation else {
+            return Ok(());
+        };
+        let build = self.inner.store.find_build_by_task(task).await?;
+        let Some(build) = build else {
+            self.state().apply(Event::TaskEnded { task });
+            return Ok(());
+        };
+        match self
+            .inner
+            .store
+            .place_build(
+                task,
+                Placement {
+                    cell,
+                    incarnation,
+                    epoch: self.inner.epoch,
+                },
+            )
+            .await
+        {
+            Ok(()) => {}
+            Err(store::Error::Missing) => {
+                self.state().apply(Event::TaskEnded { task });
+                return Ok(());
+            }
+            Err(other) => return Err(other),
+        }
+        let env =
+            crate::builds::staging_env(&self.inner.store, &self.inner.settings, &build).await?;
+        match orders::staging_spec(&self.inner.store, &build, env).await? {
+            Ok(spec) => self.state().send(cell, OrderBody::Stage(Box::new(spec))),
+            Err(failure) => {
+                self.finish_task(task, TaskOutcome::Failed { failure })
+                    .await?
+            }
+        }
+        Ok(())
+    }
+
+    /// A build that no cell could take for long, or that none ever could, ends with the reason.
+    async fn end_impatient_tasks(&self) -> store::Result<()> {
+        let ended = {
+            let state = self.state();
+            let largest = state
+                .cells
+                .values()
+                .map(|link| link.hello.capacity.memory.0)
+                .max()
+                .unwrap_or(0);
+            let waiting = state.waiting_tasks.iter().filter_map(|(task, since)| {
+                let why = state.scheduler.task(*task)?.blocked?;
+                let hopeless = matches!(&why, PlacementError::Insufficient { needed_memory_mb, .. } if *needed_memory_mb > largest);
+                (hopeless || since.elapsed() > TASK_PATIENCE).then(|| (*task, why.to_string()))
+            });
+            waiting.collect::<Vec<_>>()
+        };
+        for (task, message) in ended {
+            self.finish_task(
+                task,
+                TaskOutcome::Failed {
+                    failure: StagingFailure::NoCapacity { message },
+                },
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the route feed where the apps that changed are reached now.
+    fn tell_routes(&self) {
+        let mut state = self.state();
+        let stale = std::mem::take(&mut state.stale_routes);
+        for app in stale {
+            self.inner.routes.set_endpoints(app, state.endpoints(app));
+        }
+    }
+}
+
+fn until(wake: Time) -> Duration {
+    Duration::from_micros(u64::try_from(wake.0.saturating_sub(now().0)).unwrap_or(0))
+}

@@ -1,0 +1,142 @@
+//! From decisions to orders, and from results to the store.
+
+use model::ids::{AppId, DropletId, EventId, InstanceId, TaskId};
+use model::instance::Exit;
+use model::protocol::cell::{InstanceSpec, StagingSpec};
+use model::task::{StagingFailure, TaskOutcome};
+use serde_json::json;
+use std::time::Duration;
+use store::records::{Build, Droplet, Event, PackageState};
+use store::{Staged, Store};
+
+use super::state::Wanted;
+use crate::failures::exit_text;
+
+/// From SIGTERM to SIGKILL, as in Diego.
+const GRACE: Duration = Duration::from_secs(10);
+/// Cloud Foundry's staging timeout.
+pub(super) const STAGING_TIMEOUT: Duration = Duration::from_secs(900);
+
+pub(super) fn instance_spec(
+    wanted: &Wanted,
+    process: model::ids::ProcessId,
+    instance: InstanceId,
+    index: u32,
+) -> InstanceSpec {
+    let spec = &wanted.spec;
+    InstanceSpec {
+        instance,
+        app: wanted.app,
+        app_name: spec.app_name.clone(),
+        process,
+        process_type: spec.process_type.clone(),
+        version: wanted.version,
+        index,
+        stack: spec.stack.clone(),
+        layers: spec.layers.clone(),
+        command: spec.command.clone(),
+        env: spec.env.clone(),
+        limits: spec.limits,
+        health: spec.health.clone(),
+        grace: GRACE,
+    }
+}
+
+/// What a cell needs for a build, or why it cannot be built any more.
+pub(super) async fn staging_spec(
+    store: &Store,
+    build: &Build,
+    env: model::secret::Env,
+) -> Result<Result<StagingSpec, StagingFailure>, store::Error> {
+    let app = store.find_app(build.app).await?;
+    let package = store.find_package(build.package).await?;
+    let (Some(app), Some(package)) = (app, package) else {
+        return Ok(Err(StagingFailure::Internal {
+            message: "the app was deleted".into(),
+        }));
+    };
+    let PackageState::Ready { digest, size } = package.state else {
+        return Ok(Err(StagingFailure::Internal {
+            message: "the package is not ready".into(),
+        }));
+    };
+    Ok(Ok(StagingSpec {
+        task: build.task,
+        build: build.id,
+        app: app.id,
+        app_name: app.name,
+        package: digest,
+        package_size: size,
+        buildpacks: build.buildpacks.clone(),
+        env,
+        limits: build.limits,
+        timeout: STAGING_TIMEOUT,
+    }))
+}
+
+/// Writes down how a build ended, once: a repeated report changes nothing.
+pub(super) async fn finish_build(
+    store: &Store,
+    task: TaskId,
+    outcome: TaskOutcome,
+) -> Result<(), store::Error> {
+    let Some(build) = store.find_build_by_task(task).await? else {
+        return Ok(());
+    };
+    let staged = match outcome {
+        TaskOutcome::Staged { image } => Staged::Droplet(Droplet {
+            id: DropletId::random(),
+            app: build.app,
+            package: build.package,
+            image,
+            created_us: store::now_us(),
+        }),
+        TaskOutcome::Failed { failure } => Staged::Failed(failure),
+        TaskOutcome::Cancelled => Staged::Failed(StagingFailure::Internal {
+            message: "the build was cancelled".into(),
+        }),
+    };
+    match store.finish_build(task, &staged).await {
+        Ok(_) | Err(store::Error::Missing) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Writes a crash down as an audit event. Its id is the instance's: a repeated report counts once.
+pub(super) async fn note_crash(
+    store: &Store,
+    app: AppId,
+    wanted: Option<&Wanted>,
+    instance: InstanceId,
+    index: u32,
+    exit: &Exit,
+) -> Result<(), store::Error> {
+    let Some(app) = store.find_app(app).await? else {
+        return Ok(());
+    };
+    let org = store.find_space(app.space).await?.map(|space| space.org);
+    let process_type = wanted.map_or("web", |wanted| wanted.process_type.as_str());
+    let event = Event {
+        id: EventId::from_uuid(instance.as_uuid()),
+        event_type: "audit.app.process.crash".into(),
+        actor: app.id.to_string(),
+        actor_name: process_type.into(),
+        target: app.id.to_string(),
+        target_type: "app".into(),
+        target_name: app.name.clone(),
+        space: Some(app.space),
+        org,
+        data: json!({
+            "index": index,
+            "instance": instance,
+            "reason": "CRASHED",
+            "exit_status": exit.status,
+            "exit_description": exit_text(exit),
+        }),
+        created_us: store::now_us(),
+    };
+    match store.insert_event(&event).await {
+        Ok(()) | Err(store::Error::Conflict(_)) => Ok(()),
+        Err(other) => Err(other),
+    }
+}

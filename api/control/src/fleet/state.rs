@@ -1,0 +1,255 @@
+//! What the fleet knows, in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId, VersionId};
+use model::instance::{InstanceReport, InstanceState};
+use model::protocol::cell::{CellHello, InstanceUsage, OrderBody};
+use model::protocol::router::Endpoint;
+use scheduler::{DesiredProcess, Event, Scheduler, Time, UpdateStrategy};
+use store::records::{DesiredLrp, LrpSpec};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::now;
+use crate::stats::Counts;
+
+/// Orders that wait to be written to one cell. A cell that takes none for so long is as good as lost.
+pub(super) const MAX_WAITING_ORDERS: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) scheduler: Scheduler,
+    pub(super) cells: BTreeMap<CellId, CellLink>,
+    pub(super) wanted: HashMap<ProcessId, Wanted>,
+    pub(super) reports: HashMap<InstanceId, (CellId, InstanceReport)>,
+    pub(super) usage: HashMap<InstanceId, InstanceUsage>,
+    /// Reported instances by app, for routes.
+    pub(super) of_app: HashMap<AppId, BTreeSet<InstanceId>>,
+    /// Apps whose endpoints changed since the routes were last told.
+    pub(super) stale_routes: BTreeSet<AppId>,
+    /// Cells that may hold instances and have not spoken since this server started.
+    pub(super) awaited: BTreeSet<CellId>,
+    pub(super) settled: bool,
+    /// When a waiting task began to wait, to end it with an answer.
+    pub(super) waiting_tasks: HashMap<TaskId, Instant>,
+}
+
+/// What should run of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) app: AppId,
+    pub(crate) process_type: String,
+    pub(crate) version: VersionId,
+    pub(crate) revision: u32,
+    pub(crate) instances: u32,
+    pub(crate) spec: Arc<LrpSpec>,
+}
+
+/// A cell that spoke within its TTL.
+#[derive(Debug)]
+pub(super) struct CellLink {
+    pub(super) hello: CellHello,
+    pub(super) orders: Option<mpsc::Sender<OrderBody>>,
+    pub(super) heard: Instant,
+    /// Counts the cell's sessions, so that the end of an old one does not cut the new one.
+    pub(super) session: u64,
+}
+
+impl CellLink {
+    pub(super) const fn is_connected(&self) -> bool {
+        self.orders.is_some()
+    }
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        // Instance ids must not repeat over the lives of this server.
+        let seed = InstanceId::random().as_uuid().as_u64_pair().0;
+        Self {
+            scheduler: Scheduler::new(seed),
+            cells: BTreeMap::new(),
+            wanted: HashMap::new(),
+            reports: HashMap::new(),
+            usage: HashMap::new(),
+            of_app: HashMap::new(),
+            stale_routes: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            settled: false,
+            waiting_tasks: HashMap::new(),
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: Event) {
+        self.scheduler.apply(now(), event);
+    }
+
+    /// Takes over what should run of an app: the given LRPs and nothing else.
+    pub(super) fn want_app(&mut self, app: AppId, lrps: &[DesiredLrp]) {
+        let gone = self
+            .wanted
+            .iter()
+            .filter(|(_, wanted)| wanted.app == app)
+            .map(|(process, _)| *process);
+        let gone = gone
+            .filter(|process| !lrps.iter().any(|lrp| lrp.process == *process))
+            .collect::<Vec<_>>();
+        for process in gone {
+            self.unwant(process);
+        }
+        for lrp in lrps {
+            self.want(lrp);
+        }
+    }
+
+    pub(super) fn want(&mut self, lrp: &DesiredLrp) {
+        let known = self.wanted.get(&lrp.process);
+        let spec = match known {
+            Some(known) if known.version == lrp.version => Arc::clone(&known.spec),
+            _ => Arc::new(lrp.spec.clone()),
+        };
+        let wanted = Wanted {
+            app: lrp.app,
+            process_type: lrp.spec.process_type.clone(),
+            version: lrp.version,
+            revision: lrp.revision,
+            instances: lrp.instances,
+            spec,
+        };
+        self.wanted.insert(lrp.process, wanted);
+        self.apply(Event::Desire(DesiredProcess {
+            process: lrp.process,
+            version: lrp.version,
+            instances: lrp.instances,
+            limits: lrp.spec.limits,
+            stack: lrp.spec.stack.clone(),
+            update: UpdateStrategy::Recreate,
+        }));
+    }
+
+    pub(super) fn unwant(&mut self, process: ProcessId) {
+        self.wanted.remove(&process);
+        self.apply(Event::Undesire { process });
+    }
+
+    /// Hands an order to a cell's session. Where there is none, or it does not keep up, the order is lost like any
+    /// message may be: the cell's next full report settles what became of it.
+    pub(super) fn send(&mut self, cell: CellId, order: OrderBody) {
+        if let Some(link) = self.cells.get(&cell)
+            && let Some(orders) = &link.orders
+            && orders.try_send(order).is_err()
+        {
+            tracing::warn!(cell.id = %cell, "an order could not be handed to the cell's session");
+        }
+    }
+
+    /// Takes over what a cell says of an instance.
+    pub(super) fn take_report(&mut self, cell: CellId, report: InstanceReport) {
+        let at = Time(report.since_us);
+        self.scheduler.apply(
+            at.max(Time(0)).min(now()),
+            Event::Instance {
+                cell,
+                process: report.process,
+                version: report.version,
+                index: report.index,
+                instance: report.instance,
+                state: report.state.clone(),
+            },
+        );
+        self.stale_routes.insert(report.app);
+        self.of_app
+            .entry(report.app)
+            .or_default()
+            .insert(report.instance);
+        if report.state.is_exited() {
+            self.usage.remove(&report.instance);
+        }
+        self.reports.insert(report.instance, (cell, report));
+    }
+
+    pub(super) fn forget(&mut self, instance: InstanceId) {
+        self.usage.remove(&instance);
+        if let Some((_, report)) = self.reports.remove(&instance) {
+            self.stale_routes.insert(report.app);
+            if let Some(instances) = self.of_app.get_mut(&report.app) {
+                instances.remove(&instance);
+                if instances.is_empty() {
+                    self.of_app.remove(&report.app);
+                }
+            }
+        }
+    }
+
+    /// The cell is lost: so is all that ran there, as far as anybody can know.
+    pub(super) fn lose_cell(&mut self, cell: CellId) {
+        self.cells.remove(&cell);
+        self.awaited.remove(&cell);
+        let gone = self
+            .reports
+            .iter()
+            .filter(|(_, (on, _))| *on == cell)
+            .map(|(id, _)| *id)
+            .collect::<Vec<_>>();
+        for instance in gone {
+            self.forget(instance);
+        }
+        self.apply(Event::CellDown { cell });
+    }
+
+    /// Where requests for an app's processes go now, with the type of each process.
+    pub(super) fn endpoints(&self, app: AppId) -> Vec<(String, Endpoint)> {
+        let instances = self.of_app.get(&app).into_iter().flatten();
+        let mut endpoints = instances
+            .filter_map(|instance| {
+                let (_, report) = self.reports.get(instance)?;
+                let InstanceState::Running { address } = report.state else {
+                    return None;
+                };
+                let process = report.process;
+                let process_type = match self.wanted.get(&process) {
+                    Some(wanted) => wanted.process_type.clone(),
+                    // Still running although nobody wants it any more: it serves until it stops.
+                    None if process == app.web_process() => "web".to_owned(),
+                    None => return None,
+                };
+                Some((
+                    process_type,
+                    Endpoint {
+                        app,
+                        process,
+                        instance: *instance,
+                        index: report.index,
+                        address,
+                    },
+                ))
+            })
+            .collect::<Vec<_>>();
+        endpoints.sort_unstable_by_key(|(_, endpoint)| {
+            (endpoint.process, endpoint.index, endpoint.instance)
+        });
+        endpoints
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            cells: self.cells.len(),
+            desired_instances: self
+                .wanted
+                .values()
+                .map(|wanted| u64::from(wanted.instances))
+                .sum(),
+            ..Counts::default()
+        };
+        for (_, report) in self.reports.values() {
+            match report.state {
+                InstanceState::Starting => counts.starting += 1,
+                InstanceState::Running { .. } => counts.running += 1,
+                InstanceState::Stopping => counts.stopping += 1,
+                InstanceState::Exited { .. } => counts.exited += 1,
+            }
+        }
+        counts
+    }
+}

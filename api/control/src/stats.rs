@@ -1,0 +1,185 @@
+//! What runs, as people see it.
+
+use std::net::SocketAddr;
+
+use model::droplet::Stack;
+use model::ids::{CellId, InstanceId, ProcessId};
+use model::instance::Exit;
+use model::limits::Megabytes;
+use model::protocol::cell::{CellCapacity, InstanceUsage, Isolation};
+use scheduler::{IndexStatus, IndexView};
+
+use crate::fleet::Wanted;
+use crate::{Actor, Control, Error, Result, exit_text};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexState {
+    Running,
+    Starting,
+    Stopping,
+    Crashed,
+    /// Nothing runs and nothing is under way: it waits for room.
+    Down,
+}
+
+/// One index of a process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexStats {
+    pub index: u32,
+    pub state: IndexState,
+    pub instance: Option<InstanceId>,
+    /// The name of its cell.
+    pub cell: Option<String>,
+    pub address: Option<SocketAddr>,
+    /// Microseconds since the Unix epoch.
+    pub since_us: i64,
+    pub usage: Option<InstanceUsage>,
+    pub memory: Megabytes,
+    pub disk: Megabytes,
+    /// Why it is not running, in words.
+    pub details: Option<String>,
+    pub exit: Option<Exit>,
+    /// The release it belongs to.
+    pub revision: Option<u32>,
+    pub isolation: Isolation,
+}
+
+/// A cell, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellInfo {
+    pub id: CellId,
+    pub name: String,
+    pub zone: String,
+    pub stack: Stack,
+    pub isolation: Isolation,
+    pub capacity: CellCapacity,
+    pub used: CellCapacity,
+    pub connected: bool,
+}
+
+/// Figures for `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub cells: usize,
+    pub desired_instances: u64,
+    pub starting: u64,
+    pub running: u64,
+    pub stopping: u64,
+    pub exited: u64,
+    pub routes: usize,
+}
+
+impl Control {
+    /// One row an index. Empty where nothing is desired.
+    pub async fn process_stats(&self, actor: &Actor, id: ProcessId) -> Result<Vec<IndexStats>> {
+        let process = self.process(actor, id).await?;
+        let (wanted, views) = self.fleet().indices(id);
+        let Some(wanted) = wanted else {
+            return Ok(Vec::new());
+        };
+        let isolation = self.fleet().isolation().unwrap_or(Isolation::Container);
+        let rows = views
+            .into_iter()
+            .filter(|view| view.index < wanted.instances);
+        Ok(rows
+            .map(|view| self.row(view, &wanted, process.memory, isolation))
+            .collect())
+    }
+
+    fn row(
+        &self,
+        view: IndexView,
+        wanted: &Wanted,
+        process_memory: Megabytes,
+        isolation: Isolation,
+    ) -> IndexStats {
+        let limits = wanted.spec.limits;
+        let stale = view
+            .version
+            .is_some_and(|version| version != wanted.version);
+        let (state, address, exit) = match view.status {
+            // An instance of an older release that is about to go tells nothing of the one that was asked for.
+            IndexStatus::Running { .. } | IndexStatus::Starting | IndexStatus::Stopping
+                if stale =>
+            {
+                (IndexState::Starting, None, None)
+            }
+            IndexStatus::Running { address } => (IndexState::Running, Some(address), None),
+            IndexStatus::Starting => (IndexState::Starting, None, None),
+            IndexStatus::Stopping => (IndexState::Stopping, None, None),
+            IndexStatus::Crashed { exit, .. } => (IndexState::Crashed, None, Some(exit)),
+            IndexStatus::Unplaced if view.blocked.is_some() => (IndexState::Down, None, None),
+            IndexStatus::Unplaced => (IndexState::Starting, None, None),
+        };
+        let details = match (&exit, &view.blocked) {
+            (Some(exit), _) => Some(exit_text(exit)),
+            (None, Some(why)) => Some(match why {
+                scheduler::PlacementError::Insufficient {
+                    largest_free_memory_mb,
+                    ..
+                } => format!(
+                    "{why}; an instance needs {}, the largest free room on a cell is {}",
+                    process_memory.max(limits.memory),
+                    Megabytes(*largest_free_memory_mb)
+                ),
+                other => other.to_string(),
+            }),
+            (None, None) => None,
+        };
+        IndexStats {
+            index: view.index,
+            state,
+            instance: view.instance,
+            cell: view.cell.and_then(|cell| self.fleet().cell_name(cell)),
+            address,
+            since_us: view.since.0,
+            usage: view
+                .instance
+                .and_then(|instance| self.fleet().usage(instance)),
+            memory: limits.memory,
+            disk: limits.disk,
+            details,
+            exit,
+            revision: Some(wanted.revision),
+            isolation,
+        }
+    }
+
+    /// Stops one instance and starts a new one in its place.
+    pub async fn restart_instance(
+        &self,
+        actor: &Actor,
+        process: ProcessId,
+        index: u32,
+    ) -> Result<()> {
+        let stats = self.process_stats(actor, process).await?;
+        if !stats.iter().any(|row| row.index == index) {
+            return Err(Error::NotFound { what: "Instance" });
+        }
+        self.fleet().restart_instance(process, index);
+        Ok(())
+    }
+
+    pub async fn cells(&self, _: &Actor) -> Vec<CellInfo> {
+        self.fleet().cells()
+    }
+
+    /// The stack that new droplets get; none while no cell is connected.
+    #[must_use]
+    pub fn stack(&self) -> Option<Stack> {
+        self.fleet().stack()
+    }
+
+    /// Whether wishes can come true: the store answers and all known cells have spoken.
+    pub async fn is_ready(&self) -> bool {
+        self.fleet().is_settled() && self.store().setting("epoch").await.is_ok()
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            routes: self.inner.routes.len(),
+            ..self.fleet().counts()
+        }
+    }
+}
