@@ -70,7 +70,8 @@ fn build(
     let chosen = detect::choose(&source, &spec.buildpacks)?;
 
     // Tools that know only ASCII stumble over file names, and no other locale is installed everywhere.
-    env.entry("LC_ALL".into()).or_insert_with(|| "C.UTF-8".into());
+    env.entry("LC_ALL".into())
+        .or_insert_with(|| "C.UTF-8".into());
 
     let layer_cache = LayerCache::new(spec.cache.join("layers"));
     let mut context = BuildContext {

@@ -2,11 +2,9 @@
 //!
 //! Maven's repository and the Java runtime are kept below the target folder, so that only a first run downloads.
 
-mod support;
-
+use crate::support::{Site, digest_of, kinds};
 use model::droplet::LayerKind;
 use model::task::StagingFailure;
-use support::{Site, digest_of, kinds};
 
 const PROPERTIES: &str = "<properties><maven.compiler.source>17</maven.compiler.source><maven.compiler.target>17</maven.compiler.target></properties>";
 
@@ -287,7 +285,7 @@ fn plain_source_files_are_compiled_and_run() {
 #[test]
 fn a_ready_jar_and_its_unpacked_content_run_as_they_are() {
     let files = [("Main.java", "public class Main { public static void main(String[] a) { System.out.println(\"ready\"); } }".to_owned())];
-    let jar = support::jar(&files[0].1);
+    let jar = crate::support::jar(&files[0].1);
     let site = Site::new();
     let image = site
         .build_bytes(&[("app v1.jar", jar.clone())], &[])
