@@ -1,5 +1,7 @@
 //! The front port: accepts clients, serves their connections, and drains them at the end.
 
+mod stream;
+
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -23,6 +25,7 @@ use crate::sync::{ServerState, Sync};
 use crate::table::{SharedTable, Table};
 use crate::table_file;
 use crate::upstream::{Address, Pool};
+use stream::ClientStream;
 
 /// Runs a router until `shutdown`, then drains: the port closes at once, requests in flight end or are cut after
 /// [`Bounds::drain_timeout`].
@@ -219,6 +222,7 @@ impl Connections {
             }
             let peer = client.peer;
             let service = service_fn(|request| proxy.serve(&client, request));
+            let stream = ClientStream::new(stream, Arc::clone(&client));
             let mut connection = pin!(
                 http.serve_connection(TokioIo::new(stream), service)
                     .with_upgrades()

@@ -55,6 +55,7 @@ impl Proxy {
         client: &Arc<Client>,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
+        client.begins(&request);
         let request_id = request_id::new();
         let mut record = AccessRecord::begin(&request, client, &request_id);
         let must_close = request_filter::must_close_after(&request);

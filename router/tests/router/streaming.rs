@@ -169,6 +169,31 @@ async fn a_large_upload_arrives_whole_and_in_chunks_too() {
 }
 
 #[tokio::test]
+async fn a_client_can_read_why_its_upload_was_refused() {
+    const LENGTH: usize = 8 * 1024 * 1024;
+    let app = App::by_hand(0, |mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 5\r\n\r\nlarge")
+            .await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let world = World::with(vec![entry("a.test", "", &[&app.endpoint])]).await;
+    for (host, expected) in [("a.test", 413), ("nobody.test", 404)] {
+        let mut client = world.client().await;
+        client
+            .send(format!(
+                "PUT / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {LENGTH}\r\n\r\n"
+            ))
+            .await;
+        // A client that reads only after it has written all.
+        client.send(vec![0; LENGTH]).await;
+        assert_eq!(client.head().await.status, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_takes_its_upstream_connection_along() {
     let (left, mut app_saw_end) = mpsc::channel(1);
     let app = App::by_hand(0, move |mut stream| {
