@@ -472,7 +472,7 @@ fn picture(world: &World) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_rebuilt_plans_like_what_has_lived(ops in prop::collection::vec(op(), 1..60)) {

@@ -475,10 +475,9 @@ impl World {
         if let Some(due) = self.scheduler.next_wake() {
             return Some(format!("something is left to do at {due:?}"));
         }
-        let waiting = self.tasks.values().find(|known| known.1.is_none());
-        waiting
-            .filter(|_| free.is_some_and(|free| free >= 50))
-            .map(|task| format!("{task:?} waits"))
+        let free = free.is_some_and(|free| free >= 50);
+        let under_way = self.tasks.values().find(|known| known.1.is_some() || free);
+        under_way.map(|task| format!("{task:?} is under way"))
     }
 }
 
