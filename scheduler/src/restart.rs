@@ -35,10 +35,11 @@ pub fn restart(crash_count: u32) -> Restart {
     }
 }
 
-/// An instance that ended on the platform's wish has not crashed; any other end is a crash, also status 0.
+/// An instance that ended on the platform's wish, or with its cell (a reboot), has not crashed; any other end is a crash,
+/// also status 0.
 #[must_use]
 pub const fn is_crash(exit: &Exit) -> bool {
-    !matches!(exit.reason, ExitReason::Stopped)
+    !matches!(exit.reason, ExitReason::Stopped | ExitReason::Lost { .. })
 }
 
 /// The crash count after a crash.

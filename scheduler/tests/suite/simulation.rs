@@ -7,6 +7,7 @@
 
 mod cell;
 mod driver;
+mod fate;
 mod net;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
