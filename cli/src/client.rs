@@ -1,0 +1,411 @@
+//! HTTP to the API, as `cf` makes it: the same calls, the same retries, the same reading of warnings and errors.
+
+mod address;
+mod body;
+mod failure;
+mod query;
+mod token;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{CliError, Exit, Outcome};
+use crate::ui::Ui;
+
+pub(crate) use address::{authority, is_ip_literal, is_local, normalize, path_of};
+pub(crate) use body::{FilePart, Payload, Upload};
+pub(crate) use query::Query;
+pub(crate) use token::Tokens;
+
+/// `cf`'s dial timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a call without an upload may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an upload may take.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Pauses before the second and the third try.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(750)];
+/// A larger answer is not one of the API.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+const USER_AGENT: &str = concat!("slipway/", env!("CARGO_PKG_VERSION"));
+
+/// A client of one API. Calls share its connections and its token.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: hyper_util::client::legacy::Client<HttpConnector<Resolver>, body::Body>,
+    ui: Ui,
+    api: String,
+    tokens: Mutex<Tokens>,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// One call, before it is sent.
+#[derive(Debug)]
+pub(crate) struct Call {
+    method: Method,
+    url: String,
+    payload: Payload,
+    headers: Vec<(String, String)>,
+    authorized: bool,
+    /// A failure is handed back as an answer.
+    any_status: bool,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, url: impl Into<String>) -> Self {
+        let url = url.into();
+        Self {
+            method,
+            url,
+            payload: Payload::None,
+            headers: vec![],
+            authorized: true,
+            any_status: false,
+        }
+    }
+
+    pub(crate) fn payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    pub(crate) fn json(self, body: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(body).expect("requests are plain JSON");
+        self.payload(Payload::Json(bytes.into()))
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub(crate) fn without_token(mut self) -> Self {
+        self.authorized = false;
+        self
+    }
+
+    pub(crate) fn any_status(mut self) -> Self {
+        self.any_status = true;
+        self
+    }
+}
+
+impl Client {
+    /// `api` is an address as [`normalize`] gives it.
+    pub(crate) fn new(api: String, tokens: Tokens, ui: Ui) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Resolver);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .build(connector);
+        Self {
+            http,
+            ui,
+            api,
+            tokens: Mutex::new(tokens),
+        }
+    }
+
+    pub(crate) fn api(&self) -> &str {
+        &self.api
+    }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, Tokens> {
+        self.tokens
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The address of `path` at the API. Of an absolute address only path and query are taken: tokens go to no other host.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{}", self.api, path_of(path))
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        self.send(Call::new(Method::GET, self.at(path)))
+            .await?
+            .read()
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Outcome<T> {
+        self.send(Call::new(Method::POST, self.at(path)).json(body))
+            .await?
+            .read()
+    }
+
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Outcome<T> {
+        self.send(Call::new(Method::PATCH, self.at(path)).json(body))
+            .await?
+            .read()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Outcome<Answer> {
+        self.send(Call::new(Method::DELETE, self.at(path))).await
+    }
+
+    /// Sends a call: fresh token, retries where a second try can do no harm, warnings printed, failures read.
+    pub(crate) async fn send(&self, call: Call) -> Outcome<Answer> {
+        let token = if call.authorized {
+            Some(self.fresh_token().await?)
+        } else {
+            None
+        };
+        let answer = self.send_with(&call, token.as_deref()).await?;
+        self.print_warnings(&answer.headers);
+        if answer.status.is_success() || call.any_status {
+            return Ok(answer);
+        }
+        Err(failure::read(
+            &call.method,
+            &call.url,
+            answer.status,
+            &answer.headers,
+            &answer.body,
+        ))
+    }
+
+    async fn send_with(&self, call: &Call, token: Option<&str>) -> Outcome<Answer> {
+        let started = std::time::Instant::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let result = self.once(call, token).await;
+            let pause = RETRY_PAUSES.get(tries - 1).copied();
+            let again = match &result {
+                Ok(answer) => retriable(answer.status) && call.method != Method::POST,
+                // A connection that was never made, or an upload whose pipe broke, left nothing behind.
+                Err(error) => {
+                    error.before_sending || call.method != Method::POST || call.payload.is_upload()
+                }
+            };
+            match (result, pause) {
+                (_, Some(pause)) if again => tokio::time::sleep(pause).await,
+                (Ok(answer), _) => return Ok(answer),
+                (Err(error), _) => return Err(self.no_answer(&error, tries, started.elapsed())),
+            }
+        }
+    }
+
+    async fn once(&self, call: &Call, token: Option<&str>) -> Result<Answer, NoAnswer> {
+        let mut request = http::Request::builder()
+            .method(&call.method)
+            .uri(&call.url)
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::ACCEPT, "application/json");
+        if let Some(content_type) = call.payload.content_type() {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("bearer {token}"));
+        }
+        for (name, value) in &call.headers {
+            let pair = header::HeaderName::try_from(name)
+                .ok()
+                .zip(header::HeaderValue::try_from(value).ok());
+            let (Some((name, value)), Some(headers)) = (pair, request.headers_mut()) else {
+                return Err(NoAnswer::new(format!(
+                    "'{name}' is not a header that can be sent"
+                )));
+            };
+            headers.insert(name, value);
+        }
+        let body = call
+            .payload
+            .body()
+            .map_err(|error| NoAnswer::new(format!("cannot read what is to be sent: {error}")))?;
+        let request = request
+            .body(body)
+            .map_err(|error| NoAnswer::new(error.to_string()))?;
+        let limit = if call.payload.is_upload() {
+            UPLOAD_TIMEOUT
+        } else {
+            CALL_TIMEOUT
+        };
+        let exchange = async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(NoAnswer::from_client)?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body
+                .map_err(|error| NoAnswer::new(format!("the answer broke off: {error}")))?
+                .to_bytes();
+            Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            })
+        };
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(NoAnswer::new(format!(
+                "no answer within {} s",
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    fn no_answer(&self, error: &NoAnswer, tries: usize, took: Duration) -> CliError {
+        let tried = if tries == 1 {
+            "1 try".to_owned()
+        } else {
+            format!("{tries} tries")
+        };
+        let message = format!(
+            "{} did not answer: {} ({tried}, {:.1} s)",
+            self.api,
+            error.reason,
+            took.as_secs_f64()
+        );
+        let error = CliError::new("E-SERVER", Exit::Unavailable, message);
+        let local = address::is_local(&self.api);
+        let error = if local {
+            error.hint("slipway up")
+        } else {
+            error
+        };
+        error.hint("slipway api URL  for another server")
+    }
+
+    pub(crate) fn print_job_warnings(&self, job: &api_types::Job) {
+        for warning in &job.warnings {
+            self.ui.warn(&warning.detail);
+        }
+    }
+
+    /// `X-Cf-Warnings`: separated by commas, each percent-encoded.
+    fn print_warnings(&self, headers: &HeaderMap) {
+        for value in headers.get_all("x-cf-warnings") {
+            for warning in String::from_utf8_lossy(value.as_bytes()).split(',') {
+                let plain = warning.trim().replace('+', " ");
+                let text = percent_encoding::percent_decode_str(&plain).decode_utf8_lossy();
+                if !text.is_empty() {
+                    self.ui.warn(text);
+                }
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// The JSON of the answer. No body stands for an empty object, as `cf` reads 204.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<T> {
+        let bytes: &[u8] = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &self.body
+        };
+        serde_json::from_slice(bytes).map_err(|error| {
+            let message =
+                format!("the server answered with something that is not its API ({error})");
+            CliError::new("E-SERVER", Exit::Other, message)
+                .hint("slipway api URL  with the address of a Slipway or Cloud Foundry API")
+        })
+    }
+
+    pub(crate) fn location(&self) -> Option<&str> {
+        self.headers.get(header::LOCATION)?.to_str().ok()
+    }
+}
+
+fn retriable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Why there is no answer at all.
+#[derive(Debug)]
+struct NoAnswer {
+    reason: String,
+    /// The connection was not made, so the server cannot have seen the call.
+    before_sending: bool,
+}
+
+impl NoAnswer {
+    fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            before_sending: false,
+        }
+    }
+
+    fn from_client(error: hyper_util::client::legacy::Error) -> Self {
+        let before_sending = error.is_connect();
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        let reason = match cause
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind)
+        {
+            Some(std::io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
+            Some(std::io::ErrorKind::TimedOut) => "connection timed out".to_owned(),
+            _ => cause.to_string(),
+        };
+        Self {
+            reason,
+            before_sending,
+        }
+    }
+}
+
+/// Names under `localhost` are this host by RFC 6761, whatever the system's resolver thinks of them.
+#[derive(Debug, Clone, Copy)]
+struct Resolver;
+
+type Addresses = std::vec::IntoIter<std::net::SocketAddr>;
+
+impl tower::Service<Name> for Resolver {
+    type Response = Addresses;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Addresses, std::io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(async move {
+            let name = name.as_str();
+            let addresses: Vec<_> = if address::is_localhost_name(name) {
+                vec![
+                    ([127, 0, 0, 1], 0).into(),
+                    (std::net::Ipv6Addr::LOCALHOST, 0).into(),
+                ]
+            } else {
+                tokio::net::lookup_host((name, 0)).await?.collect()
+            };
+            Ok(addresses.into_iter())
+        })
+    }
+}

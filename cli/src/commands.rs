@@ -1,0 +1,163 @@
+//! The verbs. One file a command or family; the doc of its arguments is its help text.
+
+mod app;
+mod apps;
+mod bindings;
+mod buildpacks;
+mod curl;
+mod delete;
+mod env;
+mod events;
+mod lifecycle;
+pub(crate) mod login;
+mod logout;
+mod logs;
+mod orgs;
+mod routes;
+mod scale;
+mod services;
+mod target;
+mod user_provided;
+
+use crate::context::Context;
+use crate::error::Outcome;
+use crate::push::{self, PushOptions};
+use crate::ui::Ui;
+
+/// Every client command, in the order of the help.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    #[command(alias = "l")]
+    Login(login::Login),
+    #[command(alias = "lo")]
+    Logout(logout::Logout),
+    Auth(login::Auth),
+    Api(target::Api),
+    #[command(alias = "t")]
+    Target(target::TargetCommand),
+    #[command(alias = "p")]
+    Push(Box<PushOptions>),
+    #[command(alias = "a")]
+    Apps(apps::Apps),
+    App(app::AppCommand),
+    Logs(logs::Logs),
+    #[command(alias = "e")]
+    Env(env::Env),
+    #[command(alias = "se")]
+    SetEnv(env::SetEnv),
+    #[command(alias = "ue")]
+    UnsetEnv(env::UnsetEnv),
+    Scale(scale::Scale),
+    #[command(alias = "st")]
+    Start(lifecycle::Start),
+    #[command(alias = "sp")]
+    Stop(lifecycle::Stop),
+    #[command(alias = "rs")]
+    Restart(lifecycle::Restart),
+    #[command(alias = "rg")]
+    Restage(lifecycle::Restage),
+    #[command(alias = "d")]
+    Delete(delete::Delete),
+    #[command(alias = "create-user-provided-service")]
+    Cups(user_provided::Cups),
+    #[command(alias = "update-user-provided-service")]
+    Uups(user_provided::Uups),
+    #[command(alias = "bs")]
+    BindService(bindings::BindService),
+    #[command(alias = "us")]
+    UnbindService(bindings::UnbindService),
+    #[command(alias = "s")]
+    Services(services::Services),
+    Service(services::Service),
+    #[command(alias = "ds")]
+    DeleteService(services::DeleteService),
+    #[command(alias = "r")]
+    Routes(routes::Routes),
+    CreateRoute(routes::CreateRoute),
+    MapRoute(routes::MapRoute),
+    UnmapRoute(routes::UnmapRoute),
+    DeleteRoute(routes::DeleteRoute),
+    Domains(routes::Domains),
+    #[command(alias = "o")]
+    Orgs(orgs::Orgs),
+    Spaces(orgs::Spaces),
+    CreateSpace(orgs::CreateSpace),
+    Events(events::Events),
+    Buildpacks(buildpacks::Buildpacks),
+    Curl(curl::Curl),
+    Version(Version),
+}
+
+/// Print the version
+#[derive(Debug, clap::Args)]
+pub struct Version {}
+
+impl Command {
+    pub(crate) async fn run(self, ui: Ui) -> Outcome {
+        match self {
+            Self::Version(_) => return version(&ui),
+            Self::Login(command) => return command.run(&ui).await,
+            Self::Auth(command) => return command.run(&ui).await,
+            Self::Logout(_) => return logout::run(&ui),
+            Self::Api(command) => return command.run(&ui).await,
+            _ => {}
+        }
+        let cx = Context::open(ui).await?;
+        match self {
+            Self::Target(command) => command.run(&cx).await,
+            Self::Push(options) => push::push(&cx, &options).await,
+            Self::Apps(_) => apps::run(&cx).await,
+            Self::App(command) => command.run(&cx).await,
+            Self::Logs(command) => command.run(&cx).await,
+            Self::Env(command) => command.run(&cx).await,
+            Self::SetEnv(command) => command.run(&cx).await,
+            Self::UnsetEnv(command) => command.run(&cx).await,
+            Self::Scale(command) => command.run(&cx).await,
+            Self::Start(command) => command.run(&cx).await,
+            Self::Stop(command) => command.run(&cx).await,
+            Self::Restart(command) => command.run(&cx).await,
+            Self::Restage(command) => command.run(&cx).await,
+            Self::Delete(command) => command.run(&cx).await,
+            Self::Cups(command) => command.run(&cx).await,
+            Self::Uups(command) => command.run(&cx).await,
+            Self::BindService(command) => command.run(&cx).await,
+            Self::UnbindService(command) => command.run(&cx).await,
+            Self::Services(_) => services::run(&cx).await,
+            Self::Service(command) => command.run(&cx).await,
+            Self::DeleteService(command) => command.run(&cx).await,
+            Self::Routes(_) => routes::list(&cx).await,
+            Self::CreateRoute(command) => command.run(&cx).await,
+            Self::MapRoute(command) => command.run(&cx).await,
+            Self::UnmapRoute(command) => command.run(&cx).await,
+            Self::DeleteRoute(command) => command.run(&cx).await,
+            Self::Domains(_) => routes::domains(&cx).await,
+            Self::Orgs(_) => orgs::orgs(&cx).await,
+            Self::Spaces(_) => orgs::spaces(&cx).await,
+            Self::CreateSpace(command) => command.run(&cx).await,
+            Self::Events(command) => command.run(&cx).await,
+            Self::Buildpacks(_) => buildpacks::run(&cx).await,
+            Self::Curl(command) => command.run(&cx).await,
+            Self::Version(_) | Self::Login(_) | Self::Auth(_) | Self::Logout(_) | Self::Api(_) => {
+                Ok(())
+            }
+        }
+    }
+}
+
+fn version(ui: &Ui) -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    ui.answer(
+        || serde_json::json!({"version": version}),
+        |ui| ui.data(format!("slipway {version}")),
+    )
+}
+
+/// The end of a command that has nothing to show but that it worked.
+fn done(cx: &Context, json: serde_json::Value, said: impl AsRef<str>) -> Outcome {
+    cx.ui.say(said);
+    if cx.ui.json() {
+        cx.ui.data(json.to_string())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Starting, stopping, restarting and building again.
+
+use api_types::{App, AppState, CurrentDroplet, Droplet, Package, ToOne};
+use serde_json::json;
+
+use super::done;
+use crate::client::Query;
+use crate::context::Context;
+use crate::error::{CliError, Outcome};
+use crate::{stage, start};
+
+/// Start an app
+#[derive(Debug, clap::Args)]
+pub struct Start {
+    pub app: String,
+}
+
+/// Stop an app; its files, routes and settings stay
+#[derive(Debug, clap::Args)]
+pub struct Stop {
+    pub app: String,
+}
+
+/// Stop and start an app, so that new env vars and bindings hold
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    pub app: String,
+}
+
+/// Build the app's newest package again and restart it
+#[derive(Debug, clap::Args)]
+pub struct Restage {
+    pub app: String,
+}
+
+impl Start {
+    pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        let app = cx.app(&self.app).await?;
+        if app.state == AppState::Started {
+            return result(cx, &app, "is started already");
+        }
+        build_if_needed(cx, &app).await?;
+        act(cx, &app, "start").await?;
+        start::wait_until_started(cx, &app.guid, &app.name).await?;
+        result(cx, &app, "runs")
+    }
+}
+
+impl Stop {
+    pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        let app = cx.app(&self.app).await?;
+        act(cx, &app, "stop").await?;
+        done(
+            cx,
+            json!({"app": app.name, "state": "STOPPED"}),
+            format!("{} is stopped", app.name),
+        )
+    }
+}
+
+impl Restart {
+    pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        let app = cx.app(&self.app).await?;
+        build_if_needed(cx, &app).await?;
+        if app.state == AppState::Started {
+            act(cx, &app, "stop").await?;
+        }
+        act(cx, &app, "start").await?;
+        start::wait_until_started(cx, &app.guid, &app.name).await?;
+        result(cx, &app, "runs")
+    }
+}
+
+impl Restage {
+    pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        let app = cx.app(&self.app).await?;
+        let package = newest_package(cx, &app, Some("READY"))
+            .await?
+            .ok_or_else(|| nothing_uploaded(&app))?;
+        let droplet = stage::stage(cx, &app.guid, &package.guid).await?;
+        act(cx, &app, "stop").await?;
+        use_droplet(cx, &app, &droplet).await?;
+        act(cx, &app, "start").await?;
+        start::wait_until_started(cx, &app.guid, &app.name).await?;
+        result(cx, &app, "is built again and runs")
+    }
+}
+
+async fn act(cx: &Context, app: &App, action: &str) -> Outcome {
+    let _: App = cx
+        .client
+        .post(
+            &format!("/v3/apps/{}/actions/{action}", app.guid),
+            &json!({}),
+        )
+        .await?;
+    Ok(())
+}
+
+async fn use_droplet(cx: &Context, app: &App, droplet: &str) -> Outcome {
+    let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
+    let _: CurrentDroplet = cx.client.patch(&path, &ToOne::to(droplet)).await?;
+    Ok(())
+}
+
+/// Builds the newest package where no droplet was made of it yet, as `cf` does.
+async fn build_if_needed(cx: &Context, app: &App) -> Outcome {
+    let Some(package) = newest_package(cx, app, None).await? else {
+        return if app.relationships.current_droplet.guid().is_some() {
+            Ok(())
+        } else {
+            Err(nothing_uploaded(app))
+        };
+    };
+    let query = Query::of(format!("/v3/packages/{}/droplets", package.guid))
+        .one()
+        .with("states", "STAGED");
+    if cx.client.first::<Droplet>(query).await?.is_some() {
+        return Ok(());
+    }
+    let droplet = stage::stage(cx, &app.guid, &package.guid).await?;
+    use_droplet(cx, app, &droplet).await
+}
+
+async fn newest_package(cx: &Context, app: &App, states: Option<&str>) -> Outcome<Option<Package>> {
+    let query = Query::of("/v3/packages")
+        .with("app_guids", &app.guid)
+        .with("order_by", "-created_at")
+        .one();
+    let query = match states {
+        Some(states) => query.with("states", states),
+        None => query,
+    };
+    cx.client.first(query).await
+}
+
+fn nothing_uploaded(app: &App) -> CliError {
+    CliError::not_found(format!("nothing was uploaded for {} yet", app.name))
+        .hint(format!("slipway push {}", app.name))
+}
+
+fn result(cx: &Context, app: &App, what: &str) -> Outcome {
+    cx.ui.say(format!("{} {what}", app.name));
+    cx.ui.event(
+        "result",
+        json!({"ok": true, "app": app.name, "state": "STARTED"}),
+    )
+}

@@ -1,0 +1,100 @@
+//! Orgs and spaces.
+
+use api_types::details::SPACE_NAME_TAKEN;
+use api_types::{CreateSpace as NewSpace, CreateSpaceRelationships, Organization, Space, ToOne};
+use serde_json::json;
+
+use super::done;
+use crate::client::Query;
+use crate::context::Context;
+use crate::error::{CliError, Outcome};
+
+/// List the orgs that you may see
+#[derive(Debug, clap::Args)]
+pub struct Orgs {}
+
+/// List the spaces of the org
+#[derive(Debug, clap::Args)]
+pub struct Spaces {}
+
+/// Create a space
+#[derive(Debug, clap::Args)]
+pub struct CreateSpace {
+    pub space: String,
+    #[arg(short, long)]
+    pub org: Option<String>,
+}
+
+pub(crate) async fn orgs(cx: &Context) -> Outcome {
+    let orgs: Vec<Organization> = cx
+        .client
+        .list(Query::of("/v3/organizations").with("order_by", "name"))
+        .await?;
+    cx.ui.answer(
+        || {
+            orgs.iter()
+                .map(|org| json!({"name": org.name, "guid": org.guid}))
+                .collect()
+        },
+        |ui| orgs.iter().try_for_each(|org| ui.data(&org.name)),
+    )
+}
+
+pub(crate) async fn spaces(cx: &Context) -> Outcome {
+    let org = targeted_org(cx).await?;
+    let query = Query::of("/v3/spaces")
+        .with("order_by", "name")
+        .with("organization_guids", &org.guid);
+    let spaces: Vec<Space> = cx.client.list(query).await?;
+    cx.ui.answer(
+        || {
+            spaces
+                .iter()
+                .map(|space| json!({"name": space.name, "guid": space.guid}))
+                .collect()
+        },
+        |ui| spaces.iter().try_for_each(|space| ui.data(&space.name)),
+    )
+}
+
+/// A space need not be targeted to list spaces, or to make the first one.
+async fn targeted_org(cx: &Context) -> Outcome<crate::config::Named> {
+    match (&cx.environment().org, &cx.config.org) {
+        (Some(name), _) => cx.client.find_org(name).await,
+        (None, Some(org)) => Ok(org.clone()),
+        (None, None) => cx.client.default_org().await?.ok_or_else(|| {
+            CliError::usage("no org is targeted")
+                .hint("slipway target -o ORG")
+                .hint("slipway orgs")
+        }),
+    }
+}
+
+impl CreateSpace {
+    pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        let org = match &self.org {
+            Some(name) => cx.client.find_org(name).await?,
+            None => targeted_org(cx).await?,
+        };
+        let relationships = CreateSpaceRelationships {
+            organization: ToOne::to(&org.guid),
+        };
+        let request = NewSpace {
+            name: self.space.clone(),
+            relationships,
+            metadata: None,
+        };
+        let said = match cx.client.post::<Space>("/v3/spaces", &request).await {
+            Ok(space) => format!(
+                "{} is created; slipway target -o {} -s {}",
+                space.name, org.name, space.name
+            ),
+            // As in `cf`, what is already so is a success.
+            Err(error) if error.message.contains(SPACE_NAME_TAKEN) => {
+                format!("{} exists already", self.space)
+            }
+            Err(error) => return Err(error),
+        };
+        done(cx, json!({"org": org.name, "space": self.space}), said)
+    }
+}

@@ -1,0 +1,191 @@
+//! A push, step by step: the manifest is applied by the server, then each app is uploaded, built and started.
+//!
+//! These are the calls of `cf push`; there is no private way in. [`plan`] turns flags and manifest into what is wanted,
+//! [`apply`] makes the server want it, [`upload`] sends the files that the space lacks, then [`crate::stage`] and
+//! [`crate::start`] follow the server's work, and [`report`] says what came of it.
+
+mod apply;
+mod options;
+mod plan;
+mod report;
+mod upload;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use api_types::{
+    App, AppState, CreateDeployment, CurrentDroplet, Deployment, DeploymentOptions, Ref, ToOne,
+};
+use http::Method;
+use model::manifest::Manifest;
+use owo_colors::OwoColorize;
+use serde_json::json;
+
+pub(crate) use options::PushOptions;
+
+use crate::client::Call;
+use crate::context::Context;
+use crate::error::{CliError, Exit, Outcome};
+use crate::files::FileSet;
+use crate::{stage, start, ui};
+
+/// What is to be pushed, before any call is made.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) manifest: Manifest,
+    /// As the person would name it; none where there is no manifest.
+    pub(crate) manifest_file: Option<PathBuf>,
+    /// One for each application of the manifest, in its order.
+    pub(crate) apps: Vec<PlannedApp>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlannedApp {
+    pub(crate) name: String,
+    /// Where the name is from, for the report.
+    pub(crate) name_reason: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) path_reason: &'static str,
+}
+
+pub(crate) async fn push(cx: &Context, options: &PushOptions) -> Outcome {
+    let plan = plan::make(options)?;
+    let sets = gather(&plan).await?;
+    let target = cx.target().await?;
+    for (planned, files) in plan.apps.iter().zip(&sets) {
+        report::begin(cx, &plan, planned, files, target)?;
+    }
+    apply::manifest(cx, &plan).await?;
+    let apps = apply::pushed_apps(cx, &plan).await?;
+    for ((planned, files), app) in plan.apps.iter().zip(&sets).zip(&apps) {
+        push_app(cx, options, planned, files, app).await?;
+    }
+    Ok(())
+}
+
+/// Reads the files of all apps before anything is created, so that what is wrong with them costs nothing.
+async fn gather(plan: &Plan) -> Outcome<Vec<FileSet>> {
+    let mut sets = Vec::new();
+    for app in &plan.apps {
+        let path = app.path.clone();
+        let set = tokio::task::spawn_blocking(move || FileSet::gather(&path)).await;
+        sets.push(
+            set.map_err(|error| CliError::other(format!("reading the files failed: {error}")))??,
+        );
+    }
+    Ok(sets)
+}
+
+async fn push_app(
+    cx: &Context,
+    options: &PushOptions,
+    planned: &PlannedApp,
+    files: &FileSet,
+    app: &App,
+) -> Outcome {
+    let started = Instant::now();
+    apply::warn_of_loopback(cx, app).await;
+    let routes = cx.app_routes(&app.guid).await?;
+    report::routes(cx, &routes);
+    let package = upload::package(cx, &app.guid, files).await?;
+    if options.no_start {
+        if app.state == AppState::Started {
+            let _: App = cx
+                .client
+                .post(&format!("/v3/apps/{}/actions/stop", app.guid), &json!({}))
+                .await?;
+        }
+        return report::not_started(cx, &planned.name, &package);
+    }
+    let droplet = stage::stage(cx, &app.guid, &package).await?;
+    match &options.strategy {
+        None => restart(cx, app, &droplet).await?,
+        Some(strategy) => deploy(cx, options, app, &droplet, strategy).await?,
+    }
+    start::wait_until_started(cx, &app.guid, &planned.name).await?;
+    report::live(cx, app, &routes, started.elapsed()).await
+}
+
+async fn restart(cx: &Context, app: &App, droplet: &str) -> Outcome {
+    // `cf` makes this call too; it fails early where the droplet has gone.
+    let _: api_types::Droplet = cx.client.get(&format!("/v3/droplets/{droplet}")).await?;
+    let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
+    let _: CurrentDroplet = cx.client.patch(&path, &ToOne::to(droplet)).await?;
+    let _: App = cx
+        .client
+        .post(
+            &format!("/v3/apps/{}/actions/restart", app.guid),
+            &json!({}),
+        )
+        .await?;
+    Ok(())
+}
+
+/// Replaces the running instances under traffic.
+async fn deploy(
+    cx: &Context,
+    options: &PushOptions,
+    app: &App,
+    droplet: &str,
+    strategy: &str,
+) -> Outcome {
+    let wanted = DeploymentOptions {
+        web_instances: options.instances,
+        memory_in_mb: options.memory.map(|memory| memory.0),
+        disk_in_mb: options.disk.map(|disk| disk.0),
+        ..DeploymentOptions::default()
+    };
+    let request = CreateDeployment {
+        droplet: Some(Ref::new(droplet)),
+        strategy: Some(strategy.to_owned()),
+        options: (wanted != DeploymentOptions::default()).then_some(wanted),
+        relationships: api_types::AppRelationship::to(&app.guid),
+        ..CreateDeployment::default()
+    };
+    let deployment: Deployment = cx.client.post("/v3/deployments", &request).await?;
+    let path = format!("/v3/deployments/{}", deployment.guid);
+    let begun = Instant::now();
+    loop {
+        let now: Deployment = cx.client.get(&path).await?;
+        match (now.status.value.as_str(), now.status.reason.as_str()) {
+            ("FINALIZED", "DEPLOYED") | ("ACTIVE", "PAUSED") => return Ok(()),
+            ("FINALIZED", reason) => {
+                let message = format!("the deployment ended as {reason}");
+                let error = CliError::new("E-START", Exit::Start, message);
+                return Err(error
+                    .lines(now.status.details.error)
+                    .hint(format!("slipway logs {} --recent", app.name)));
+            }
+            _ if begun.elapsed() > DEPLOYMENT_LIMIT => {
+                cx.client
+                    .send(Call::new(
+                        Method::POST,
+                        cx.client.at(&format!("{path}/actions/cancel")),
+                    ))
+                    .await?;
+                let message = format!(
+                    "the deployment has not ended in {} s and was cancelled",
+                    DEPLOYMENT_LIMIT.as_secs()
+                );
+                return Err(CliError::new("E-START", Exit::Start, message)
+                    .hint(format!("slipway app {}", app.name)));
+            }
+            _ => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+        }
+    }
+}
+
+/// `cf`'s startup timeout.
+const DEPLOYMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
+
+fn dim(text: impl std::fmt::Display) -> String {
+    text.to_string().dimmed().to_string()
+}
+
+fn files_and_size(files: &FileSet) -> String {
+    format!(
+        "{}, {}",
+        ui::count(files.files(), "file"),
+        ui::size(files.bytes())
+    )
+}

@@ -1,0 +1,267 @@
+//! What people and scripts see: data on stdout, talk on stderr, JSON where it was asked for.
+
+mod table;
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anstream::AutoStream;
+use owo_colors::OwoColorize;
+use serde_json::Value;
+
+use crate::error::{CliError, Outcome};
+
+pub(crate) use table::Table;
+
+/// A cheap handle to the terminal. Colours vanish where nobody sees them, or where `NO_COLOR` is set.
+#[derive(Debug, Clone)]
+pub(crate) struct Ui {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    json: bool,
+    stream: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether an event was written, so that a failure is one more event.
+    streaming: bool,
+    warned: HashSet<String>,
+}
+
+impl Ui {
+    pub(crate) fn new(json: bool) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                json,
+                stream: Mutex::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn json(&self) -> bool {
+        self.inner.json
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.inner
+            .stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line of data on stdout.
+    pub(crate) fn data(&self, line: impl AsRef<str>) -> Outcome {
+        self.raw(format!("{}\n", line.as_ref()).as_bytes())
+    }
+
+    /// Bytes on stdout, as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Outcome {
+        let mut out = AutoStream::auto(std::io::stdout().lock());
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(|error| match error.kind() {
+                ErrorKind::BrokenPipe => CliError::broken_pipe(),
+                _ => CliError::other(format!("cannot write to stdout: {error}")),
+            })
+    }
+
+    /// A line of talk on stderr; silent with `--json`.
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
+        if !self.inner.json {
+            self.stderr(line.as_ref());
+        }
+    }
+
+    /// `label   text`, the form of push's report.
+    pub(crate) fn step(&self, label: &str, text: impl AsRef<str>) {
+        self.say(format!(
+            "{} {}",
+            format!("{label:<7}").bold(),
+            text.as_ref()
+        ));
+    }
+
+    /// A warning, once however often it is given.
+    pub(crate) fn warn(&self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        let fresh = self.state().warned.insert(text.to_owned());
+        if !fresh {
+            return;
+        }
+        if self.inner.json {
+            self.stderr(&serde_json::json!({"event": "warning", "message": text}).to_string());
+        } else {
+            self.stderr(&format!("{} {text}", "!".yellow().bold()));
+        }
+    }
+
+    /// Whether a warning with `part` in it was given.
+    pub(crate) fn has_warned_of(&self, part: &str) -> bool {
+        self.state()
+            .warned
+            .iter()
+            .any(|warning| warning.contains(part))
+    }
+
+    fn stderr(&self, line: &str) {
+        // Nothing can be said where stderr is closed, and nothing depends on it.
+        let _ = writeln!(AutoStream::auto(std::io::stderr().lock()), "{line}");
+    }
+
+    /// With `--json`, one event of a stream on a line of its own; else nothing.
+    pub(crate) fn event(&self, name: &str, mut fields: Value) -> Outcome {
+        if !self.inner.json {
+            return Ok(());
+        }
+        self.state().streaming = true;
+        if let Some(map) = fields.as_object_mut() {
+            map.insert("event".into(), name.into());
+        }
+        self.data(fields.to_string())
+    }
+
+    /// With `--json`, the one object of a command; else what `human` prints.
+    pub(crate) fn answer(
+        &self,
+        json: impl FnOnce() -> Value,
+        human: impl FnOnce(&Self) -> Outcome,
+    ) -> Outcome {
+        if self.inner.json {
+            self.data(json().to_string())
+        } else {
+            human(self)
+        }
+    }
+
+    /// The end of a command that failed.
+    pub(crate) fn fail(&self, error: &CliError) {
+        if error.is_quiet() {
+            return;
+        }
+        if self.inner.json {
+            let streaming = self.state().streaming;
+            let object = if streaming {
+                serde_json::json!({"event": "result", "ok": false, "error": error.to_json()})
+            } else {
+                serde_json::json!({"error": error.to_json()})
+            };
+            let _ = self.data(object.to_string());
+            return;
+        }
+        let text = error.to_string();
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let first = first.strip_prefix("✗ ").unwrap_or(first);
+        let (code, message) = first.split_once(' ').unwrap_or((first, ""));
+        self.stderr(&format!(
+            "{} {} {message}",
+            "✗".red().bold(),
+            code.red().bold()
+        ));
+        if !rest.is_empty() {
+            self.stderr(rest);
+        }
+    }
+
+    /// Whether a person can answer questions.
+    pub(crate) fn is_interactive(&self) -> bool {
+        !self.inner.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Asks for a line. The answer is trimmed; none where nobody can answer.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        if !self.is_interactive() {
+            return None;
+        }
+        let mut err = std::io::stderr().lock();
+        let _ = write!(err, "{question}: ").and_then(|()| err.flush());
+        let mut line = String::new();
+        match std::io::stdin().read_line(&mut line) {
+            Ok(read) if read > 0 => Some(line.trim().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Asks for a secret, which is not echoed.
+    pub(crate) fn ask_secret(&self, question: &str) -> Option<String> {
+        if !self.is_interactive() {
+            return None;
+        }
+        rpassword::prompt_password(format!("{question}: ")).ok()
+    }
+
+    /// Asks before something that cannot be undone. Where nobody can answer, the flag is needed.
+    pub(crate) fn confirm(&self, question: &str, flag: &str) -> Outcome<bool> {
+        if !self.is_interactive() {
+            let message = format!("{question} Nobody is here to answer");
+            return Err(CliError::usage(message).hint(format!("the same with {flag}")));
+        }
+        let answer = self.ask(&format!("{question} [yN]")).unwrap_or_default();
+        Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// `512M`, `1G`, `34.6M`, in binary units.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (1 << 40, "T"),
+        (1 << 30, "G"),
+        (1 << 20, "M"),
+        (1 << 10, "K"),
+    ];
+    for (unit, name) in UNITS {
+        if bytes >= unit {
+            let tenths = bytes.saturating_mul(10) / unit;
+            return if tenths.is_multiple_of(10) || tenths >= 1000 {
+                format!("{}{name}", tenths / 10)
+            } else {
+                format!("{}.{}{name}", tenths / 10, tenths % 10)
+            };
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// `0.3 s`, `16 s`.
+pub(crate) fn seconds(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{seconds:.0} s")
+    }
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short_and_binary() {
+        for (bytes, want) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1K"),
+            (1536, "1.5K"),
+            (512 << 20, "512M"),
+            (36_280_730, "34.5M"),
+            (1 << 30, "1G"),
+            (u64::MAX, "1677721T"),
+        ] {
+            assert_eq!(size(bytes), want, "{bytes}");
+        }
+    }
+}
