@@ -13,7 +13,8 @@ mod streams;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId};
+use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId, VersionId};
+use model::instance::Exit;
 use model::limits::Megabytes;
 use model::protocol::cell::{InstanceUsage, Isolation, OrderBody};
 use scheduler::{Event, IndexView, Time};
@@ -81,6 +82,13 @@ impl Fleet {
         }
         drop(state);
         self.inner.changed.notify_one();
+    }
+
+    /// How the last instance of an index ended, if it was of this version and no later one became healthy.
+    pub(crate) fn last_exit(&self, process: ProcessId, index: u32, version: VersionId) -> Option<Exit> {
+        let state = self.state();
+        let (of, exit) = state.last_exits.get(&(process, index))?;
+        (*of == version).then(|| exit.clone())
     }
 
     /// A build is to be placed.

@@ -82,13 +82,14 @@ impl Control {
             .into_iter()
             .filter(|view| view.index < wanted.instances);
         Ok(rows
-            .map(|view| self.row(view, &wanted, process.memory, isolation))
+            .map(|view| self.row(view, id, &wanted, process.memory, isolation))
             .collect())
     }
 
     fn row(
         &self,
         view: IndexView,
+        process: ProcessId,
         wanted: &Wanted,
         process_memory: Megabytes,
         isolation: Isolation,
@@ -124,6 +125,10 @@ impl Control {
                 ),
                 other => other.to_string(),
             }),
+            // Trying again: what ended the try before is all there is to say.
+            (None, None) if state != IndexState::Running => {
+                self.fleet().last_exit(process, view.index, wanted.version).as_ref().map(exit_text)
+            }
             (None, None) => None,
         };
         IndexStats {
@@ -170,9 +175,9 @@ impl Control {
         self.fleet().stack()
     }
 
-    /// Whether wishes can come true: the store answers and all known cells have spoken.
+    /// Whether wishes can come true: the store answers, all known cells have spoken, and there is one.
     pub async fn is_ready(&self) -> bool {
-        self.fleet().is_settled() && self.store().setting("epoch").await.is_ok()
+        self.fleet().is_settled() && self.counts().cells > 0 && self.store().setting("epoch").await.is_ok()
     }
 
     #[must_use]

@@ -230,7 +230,7 @@ impl Fleet {
         };
         self.inner.changed.notify_one();
         if let Some(exit) = exit {
-            if exit.reason != ExitReason::Stopped {
+            if !matches!(exit.reason, ExitReason::Stopped | ExitReason::Lost { .. }) {
                 orders::note_crash(
                     &self.inner.store,
                     app,

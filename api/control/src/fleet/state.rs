@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId, VersionId};
-use model::instance::{InstanceReport, InstanceState};
+use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
 use model::protocol::cell::{CellHello, InstanceUsage, OrderBody};
 use model::protocol::router::Endpoint;
 use scheduler::{DesiredProcess, Event, Scheduler, Time, UpdateStrategy};
@@ -32,6 +32,8 @@ pub(super) struct State {
     /// Cells that may hold instances and have not spoken since this server started.
     pub(super) awaited: BTreeSet<CellId>,
     pub(super) settled: bool,
+    /// How the last instance of an index ended, while its successor has not become healthy.
+    pub(super) last_exits: HashMap<(ProcessId, u32), (VersionId, Exit)>,
     /// When a waiting task began to wait, to end it with an answer.
     pub(super) waiting_tasks: HashMap<TaskId, Instant>,
 }
@@ -77,6 +79,7 @@ impl State {
             stale_routes: BTreeSet::new(),
             awaited: BTreeSet::new(),
             settled: false,
+            last_exits: HashMap::new(),
             waiting_tasks: HashMap::new(),
         }
     }
@@ -130,6 +133,7 @@ impl State {
 
     pub(super) fn unwant(&mut self, process: ProcessId) {
         self.wanted.remove(&process);
+        self.last_exits.retain(|(of, _), _| *of != process);
         self.apply(Event::Undesire { process });
     }
 
@@ -163,8 +167,18 @@ impl State {
             .entry(report.app)
             .or_default()
             .insert(report.instance);
-        if report.state.is_exited() {
-            self.usage.remove(&report.instance);
+        let index = (report.process, report.index);
+        match &report.state {
+            InstanceState::Running { .. } => {
+                self.last_exits.remove(&index);
+            }
+            InstanceState::Exited { exit } => {
+                self.usage.remove(&report.instance);
+                if exit.reason != ExitReason::Stopped && self.wanted.contains_key(&report.process) {
+                    self.last_exits.insert(index, (report.version, exit.clone()));
+                }
+            }
+            InstanceState::Starting | InstanceState::Stopping => {}
         }
         self.reports.insert(report.instance, (cell, report));
     }

@@ -1,0 +1,71 @@
+//! The server: API, loops, store.
+
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use api_control::{Config, Control};
+use model::secret::Secret;
+use tokio_util::task::TaskTracker;
+
+use crate::logging;
+use crate::paths::Paths;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long)]
+    domain: String,
+    #[arg(long)]
+    front_host: String,
+    #[arg(long)]
+    front_port: u16,
+}
+
+/// Where the supervisor puts the listeners of its children.
+pub(crate) const FIRST_INHERITED_FD: RawFd = 3;
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let paths = Paths::new(Some(args.data))?;
+    logging::to_file(&paths.log("server"))?;
+    let [api, internal, admin] = [0, 1, 2].map(|offset| UnixListener::from(inherited(FIRST_INHERITED_FD + offset)));
+    let shutdown = super::shutdown_on_signal()?;
+    let config = Config {
+        data: paths.server_data(),
+        domain: args.domain,
+        front_port: args.front_port,
+        front_host: args.front_host,
+        admin_user: "admin".into(),
+        admin_password: std::env::var("SLIPWAY_ADMIN_PASSWORD").ok().filter(|text| !text.is_empty()).map(Secret::new),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let control = Control::open(config).await.context("the server's data can't be opened")?;
+    let tasks = TaskTracker::new();
+    for (listener, routes) in [
+        (api, api_http::api(control.clone())),
+        (internal, api_http::internal(control.clone(), shutdown.clone())),
+        (admin, api_http::admin(control.clone())),
+    ] {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            if let Err(error) = api_http::serve(listener, routes, shutdown).await {
+                tracing::error!(error = format!("{error:#}"), "a listener ended");
+            }
+        });
+    }
+    control.run(shutdown).await;
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// A file descriptor that the supervisor passed on.
+#[allow(unsafe_code, reason = "descriptors are inherited by number")]
+pub(crate) fn inherited(fd: RawFd) -> OwnedFd {
+    // SAFETY: the supervisor put a listener there before this program began, and every number is taken once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

@@ -1,0 +1,297 @@
+//! `slipway up`: the supervisor of one host.
+//!
+//! It binds the front port and the unix sockets, starts router, server and cell as children that inherit them, and
+//! starts each again when it ends. Children live in process groups of their own and outlive a killed supervisor; the
+//! next one takes them over, listeners included. Instances belong to none of them: they go on until `slipway down`.
+
+mod listeners;
+mod network;
+mod ready;
+mod settings;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use cells_engine::linux::probe;
+use model::protocol::cell::Isolation;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::children::{self, Running};
+use crate::paths::Paths;
+use crate::roles::cell::{EngineArgs, linux_config};
+use listeners::Listeners;
+pub(crate) use settings::Settings;
+
+/// Start the platform on this host: API, router and a cell that runs apps.
+///
+/// Keeps running in the foreground; Ctrl-C stops the platform and leaves the apps running, `slipway down` stops those
+/// too.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder of everything the platform keeps [default: /var/lib/slipway as root, else ~/.local/share/slipway]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The one address for API, console and apps
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Apps are reached below this domain, the API as api.DOMAIN
+    #[arg(long, default_value = "localhost", value_parser = domain)]
+    domain: String,
+    /// Where metrics and health are offered: a unix socket's path or ADDR:PORT [default: DATA/run/admin.sock]
+    #[arg(long, value_name = "PATH|ADDR:PORT")]
+    admin_listen: Option<String>,
+    /// How apps are kept apart: auto makes containers (needs root); process runs them as plain processes of this user,
+    /// for your own code only
+    #[arg(long, default_value = "auto", value_parser = ["auto", "process"])]
+    isolation: String,
+    /// Allow --listen beyond loopback although the port speaks plain HTTP
+    #[arg(long)]
+    insecure_http: bool,
+    /// A proxy in front whose X-Forwarded-* headers are believed; may be given more than once
+    #[arg(long, value_name = "NETWORK")]
+    trusted_proxy: Vec<router::Network>,
+}
+
+/// Names of the children, in the order in which they are started.
+const SERVER: &str = "server";
+const CELL: &str = "cell";
+const ROUTER: &str = "router";
+const UP: &str = "up";
+
+/// The first restart of a child waits this long, each further one twice as long.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const MAX_BACK_OFF: Duration = Duration::from_secs(10);
+/// A child that ran for so long starts over with the first back-off.
+const STEADY: Duration = Duration::from_secs(60);
+/// Until what is in flight is cut when the platform stops.
+const DRAIN: Duration = Duration::from_secs(15);
+const READY: Duration = Duration::from_secs(60);
+
+fn domain(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let text = text.to_lowercase();
+    if text.len() <= 200 && text.split('.').all(label) { Ok(text) } else { Err(format!("'{text}' is not a domain name")) }
+}
+
+#[allow(clippy::print_stderr, reason = "the supervisor talks to the person who started it")]
+pub(crate) fn main(args: Args) -> i32 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("✗ could not start: {error}");
+            return 1;
+        }
+    };
+    match runtime.block_on(run(args)) {
+        Ok(_) => 0,
+        Err(error) => {
+            eprintln!("✗ {error:#}");
+            1
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the supervisor talks to the person who started it")]
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    if !args.listen.ip().is_loopback() && !args.insecure_http {
+        bail!(
+            "{} can be reached from other machines, and passwords would travel unencrypted\n  try  --listen 127.0.0.1:{} behind a TLS proxy, or add --insecure-http",
+            args.listen,
+            args.listen.port()
+        );
+    }
+    let paths = Paths::new(args.data.clone())?;
+    paths.create()?;
+    let _lock = lock(&paths)?;
+    children::write_pid(&paths, UP, i32::try_from(std::process::id())?)?;
+    let mut adopted = Adopted::find(&paths);
+    let listeners = Listeners::obtain(&paths, &args, &mut adopted).await?;
+    let settings = Settings::decide(&paths, &args, listeners.front_address()?)?;
+    let engine = settings.engine_args();
+    if adopted.cell.is_none() {
+        check_isolation(&paths, &engine).await?;
+    }
+    settings.save(&paths)?;
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let front = settings.front;
+    let mut server = Child::new(SERVER, server_args(&paths, &settings, front), listeners.server(), adopted.server, &paths)?;
+    let mut cell = Child::new(CELL, cell_args(&paths, &engine), Vec::new(), adopted.cell, &paths)?;
+    let mut router = Child::new(ROUTER, router_args(&paths, &args, &settings), listeners.router(), adopted.router, &paths)?;
+
+    let mut greeting = Box::pin(ready::greet(&paths, &settings, READY, began));
+    let mut greeted = false;
+    loop {
+        tokio::select! {
+            result = &mut greeting, if !greeted => {
+                greeted = true;
+                if let Err(error) = result {
+                    router.running.stop(DRAIN).await;
+                    server.running.stop(DRAIN).await;
+                    cell.running.stop(DRAIN).await;
+                    return Err(error);
+                }
+            }
+            () = server.running.ended() => server.restart(&paths).await?,
+            () = cell.running.ended() => cell.restart(&paths).await?,
+            () = router.running.ended() => router.restart(&paths).await?,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    println!("\nstopping: requests in flight are finished first");
+    // The router is last, so that every request that it has accepted finds its server and its app.
+    server.running.signal(libc::SIGTERM);
+    cell.running.stop(DRAIN).await;
+    server.running.stop(DRAIN).await;
+    router.running.stop(DRAIN).await;
+    for role in [SERVER, CELL, ROUTER, UP] {
+        let _ = std::fs::remove_file(paths.pid(role));
+    }
+    println!(
+        "stopped. Apps keep running without a way in; 'slipway up' continues with them, '{}' stops them too.",
+        settings.down_command(&paths)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Holds the data folder for this supervisor.
+fn lock(paths: &Paths) -> anyhow::Result<File> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(paths.lock())
+        .with_context(|| format!("the data folder {} can't be used; choose another with --data", paths.data().display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let who = children::find(paths, UP).map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            bail!(
+                "another 'slipway up'{who} uses the data folder {}\n  try  slipway down --data {}   or another folder with --data",
+                paths.data().display(),
+                paths.data().display()
+            )
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).context("the data folder can't be locked"),
+    }
+}
+
+/// Children that an earlier supervisor left running.
+#[derive(Debug)]
+struct Adopted {
+    server: Option<Running>,
+    cell: Option<Running>,
+    router: Option<Running>,
+}
+
+impl Adopted {
+    fn find(paths: &Paths) -> Self {
+        Self {
+            server: children::adopt(paths, SERVER),
+            cell: children::adopt(paths, CELL),
+            router: children::adopt(paths, ROUTER),
+        }
+    }
+
+    /// Where their listeners cannot be had, or do not fit, they are ended and started anew.
+    async fn end(&mut self) {
+        for child in [self.server.take(), self.cell.take(), self.router.take()].into_iter().flatten() {
+            let mut child = child;
+            child.stop(DRAIN).await;
+        }
+    }
+}
+
+async fn check_isolation(paths: &Paths, engine: &EngineArgs) -> anyhow::Result<()> {
+    if engine.isolation == Isolation::Process {
+        return Ok(());
+    }
+    let config = linux_config(paths, std::env::current_exe()?, engine);
+    probe(config).await.map_err(anyhow::Error::from).context(
+        "apps can't be put into containers here. For your own code only: 'slipway up --isolation process' runs them as plain \
+         processes of this user, without walls between them",
+    )
+}
+
+/// A child and what it takes to start it again.
+struct Child {
+    role: &'static str,
+    args: Vec<String>,
+    listeners: Vec<OwnedFd>,
+    running: Running,
+    since: Instant,
+    back_off: Duration,
+}
+
+impl Child {
+    fn new(
+        role: &'static str,
+        args: Vec<String>,
+        listeners: Vec<OwnedFd>,
+        adopted: Option<Running>,
+        paths: &Paths,
+    ) -> anyhow::Result<Self> {
+        let running = match adopted {
+            Some(running) => running,
+            None => children::start(paths, role, &args, &listeners.iter().collect::<Vec<_>>())?,
+        };
+        Ok(Self { role, args, listeners, running, since: Instant::now(), back_off: FIRST_BACK_OFF })
+    }
+
+    #[allow(clippy::print_stderr, reason = "the supervisor talks to the person who started it")]
+    async fn restart(&mut self, paths: &Paths) -> anyhow::Result<()> {
+        if self.since.elapsed() > STEADY {
+            self.back_off = FIRST_BACK_OFF;
+        }
+        eprintln!("the {} (pid {}) ended and is started again; its log: {}", self.role, self.running.pid, paths.log(self.role).display());
+        tokio::time::sleep(self.back_off).await;
+        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+        self.since = Instant::now();
+        self.running = children::start(paths, self.role, &self.args, &self.listeners.iter().collect::<Vec<_>>())?;
+        Ok(())
+    }
+}
+
+fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<String> {
+    let data = paths.data().display().to_string();
+    ["--data", &data, "--domain", &settings.domain, "--front-host", &front.ip().to_string(), "--front-port", &front.port().to_string()]
+        .map(str::to_owned)
+        .into()
+}
+
+fn cell_args(paths: &Paths, engine: &EngineArgs) -> Vec<String> {
+    let data = paths.data().display().to_string();
+    let mut args =
+        ["--data", &data, "--isolation", engine.isolation.name(), "--pool", &engine.pool.to_string()].map(str::to_owned).to_vec();
+    for platform in &engine.platform {
+        args.extend(["--platform".to_owned(), platform.to_string()]);
+    }
+    args
+}
+
+fn router_args(paths: &Paths, args: &Args, settings: &Settings) -> Vec<String> {
+    let mut list = vec!["--data".to_owned(), paths.data().display().to_string()];
+    for host in [settings.domain.clone(), format!("api.{}", settings.domain)] {
+        list.extend(["--control-host".to_owned(), host]);
+    }
+    for proxy in &args.trusted_proxy {
+        list.extend(["--trusted-proxy".to_owned(), proxy.to_string()]);
+    }
+    if args.insecure_http {
+        list.push("--insecure-http".to_owned());
+    }
+    list
+}

@@ -1,0 +1,112 @@
+//! The platform's listeners: taken over from running children, or bound.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use super::{Adopted, Args};
+use crate::paths::Paths;
+use crate::roles::server::FIRST_INHERITED_FD;
+
+#[derive(Debug)]
+pub(super) struct Listeners {
+    front: OwnedFd,
+    api: OwnedFd,
+    internal: OwnedFd,
+    admin: OwnedFd,
+}
+
+impl Listeners {
+    /// Children that still run keep their listeners, so that no connection is lost. Where that cannot be (they are not
+    /// complete, or another front port is asked for), they are ended first.
+    pub(super) async fn obtain(paths: &Paths, args: &Args, adopted: &mut Adopted) -> anyhow::Result<Self> {
+        match Self::take_over(adopted, args) {
+            Some(listeners) => Ok(listeners),
+            None => {
+                adopted.end().await;
+                Self::bind(paths, args)
+            }
+        }
+    }
+
+    fn take_over(adopted: &Adopted, args: &Args) -> Option<Self> {
+        let (router, server) = (adopted.router.as_ref()?, adopted.server.as_ref()?);
+        let front = router.copy_fd(FIRST_INHERITED_FD).ok()?;
+        let address = TcpListener::from(front.try_clone().ok()?).local_addr().ok()?;
+        if address != args.listen && args.listen.port() != 0 {
+            return None;
+        }
+        let [api, internal, admin] = [0, 1, 2].map(|offset| server.copy_fd(FIRST_INHERITED_FD + offset).ok());
+        Some(Self { front, api: api?, internal: internal?, admin: admin? })
+    }
+
+    fn bind(paths: &Paths, args: &Args) -> anyhow::Result<Self> {
+        let front = TcpListener::bind(args.listen).map_err(|error| front_error(error, args.listen))?;
+        let admin = match &args.admin_listen {
+            None => bind_unix(&paths.admin_socket())?,
+            Some(text) if text.starts_with(['/', '.']) => bind_unix(Path::new(text))?,
+            Some(text) => bail!("--admin-listen '{text}': name a unix socket by its path, which begins with '/' or '.'"),
+        };
+        Ok(Self {
+            front: front.into(),
+            api: bind_unix(&paths.api_socket())?,
+            internal: bind_unix(&paths.internal_socket())?,
+            admin,
+        })
+    }
+
+    pub(super) fn front_address(&self) -> anyhow::Result<SocketAddr> {
+        let front = TcpListener::from(self.front.as_fd().try_clone_to_owned()?);
+        front.local_addr().context("the front port has no address")
+    }
+
+    pub(super) fn router(&self) -> Vec<OwnedFd> {
+        self.copies(&[&self.front])
+    }
+
+    pub(super) fn server(&self) -> Vec<OwnedFd> {
+        self.copies(&[&self.api, &self.internal, &self.admin])
+    }
+
+    fn copies(&self, fds: &[&OwnedFd]) -> Vec<OwnedFd> {
+        fds.iter().map(|fd| fd.try_clone().expect("a process may have a few more descriptors")).collect()
+    }
+}
+
+/// Binds a socket that only its owner can open. One that nobody holds any more is replaced: the data folder is locked.
+fn bind_unix(path: &Path) -> anyhow::Result<OwnedFd> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bind = || -> io::Result<UnixListener> {
+        if path.exists() {
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    Ok(bind().with_context(|| format!("the socket {} can't be made", path.display()))?.into())
+}
+
+fn front_error(error: io::Error, listen: SocketAddr) -> anyhow::Error {
+    let text = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "port {} of {} is in use by another program\n  try  slipway up --listen {}:{}",
+            listen.port(),
+            listen.ip(),
+            listen.ip(),
+            listen.port().checked_add(1).unwrap_or(8080)
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "port {} may only be opened by root\n  try  slipway up --listen {}:8080",
+            listen.port(),
+            listen.ip()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!("{} is no address of this host\n  try  slipway up --listen 127.0.0.1:{}", listen.ip(), listen.port()),
+        _ => format!("the address {listen} can't be opened: {error}"),
+    };
+    anyhow::anyhow!(text)
+}

@@ -1,0 +1,88 @@
+//! Waiting for the platform to be ready, and telling its user how to go on.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use model::protocol::cell::Isolation;
+
+use super::Settings;
+use crate::paths::Paths;
+
+/// Between two looks; the platform is ready within a fraction of a second.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOG_LINES: usize = 15;
+
+/// Completes when the platform can take a push, or says why it cannot.
+#[allow(clippy::print_stdout, reason = "the supervisor talks to the person who started it")]
+pub(super) async fn greet(paths: &Paths, settings: &Settings, patience: Duration, began: Instant) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    while !is_ready(&paths.admin_socket()) {
+        if Instant::now() > deadline {
+            let tails = ["server", "cell", "router"].map(|role| log_tail(&paths.log(role)));
+            bail!("the platform did not become ready in {} s; the ends of its logs:\n{}", patience.as_secs(), tails.concat());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let seconds = began.elapsed().as_secs_f32();
+    let logged_in = log_in(paths, settings)?;
+    println!("Slipway {} is ready in {seconds:.1} s", env!("CARGO_PKG_VERSION"));
+    println!("  api       {}   (also http://api.{}:{})", settings.api_url(), settings.domain, settings.front.port());
+    println!("  user      admin");
+    println!("  password  in {}", paths.admin_password().display());
+    println!("  data      {}", paths.data().display());
+    match settings.isolation {
+        Isolation::Container => println!("  isolation containers"),
+        Isolation::Process => println!(
+            "  isolation NONE: apps run as plain processes of this user and can do all that you can. For your own code only."
+        ),
+    }
+    if logged_in {
+        println!("  next      slipway push     (in your app's folder; you are logged in)");
+    } else {
+        println!("  next      slipway login -a {} -u admin     then, in your app's folder: slipway push", settings.api_url());
+    }
+    println!("  stop      Ctrl-C stops the platform and leaves apps running; '{}' stops those too", settings.down_command(paths));
+    std::io::stdout().flush()?;
+    Ok(())
+}
+
+/// Whether the server says so, with a cell connected.
+fn is_ready(socket: &Path) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+        let mut status = String::new();
+        BufReader::new(stream.take(1024)).read_line(&mut status)?;
+        Ok(status.split_whitespace().nth(1) == Some("200"))
+    };
+    ask().unwrap_or(false)
+}
+
+/// Logs in the client of the user who started the platform, unless it has a target. Says whether it is logged in here.
+fn log_in(paths: &Paths, settings: &Settings) -> anyhow::Result<bool> {
+    if cli::has_target() {
+        return Ok(false);
+    }
+    let password = std::fs::read_to_string(paths.admin_password()).context("the admin's password can't be read")?;
+    // The password travels in the environment: argv can be read by every user of the host.
+    let status = std::process::Command::new(std::env::current_exe()?)
+        .args(["login", "-a", &settings.api_url(), "-u", "admin"])
+        .env("SLIPWAY_PASSWORD", password.trim())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    Ok(status.is_ok_and(|status| status.success()))
+}
+
+fn log_tail(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().rev().take(LOG_LINES).collect::<Vec<_>>();
+    let lines = lines.into_iter().rev().map(|line| format!("    {line}\n")).collect::<String>();
+    format!("  {}\n{lines}", path.display())
+}

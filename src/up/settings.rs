@@ -1,0 +1,73 @@
+//! What a running platform was started with, kept so that the next `up` and `down` find the same parts of the host.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context as _;
+use model::protocol::cell::Isolation;
+use serde::{Deserialize, Serialize};
+
+use super::{Args, network};
+use crate::paths::Paths;
+use crate::roles::cell::EngineArgs;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) domain: String,
+    pub(crate) front: SocketAddr,
+    pub(crate) isolation: Isolation,
+    /// First address of the instances' own network.
+    pub(crate) pool: IpAddr,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+impl Settings {
+    pub(super) fn decide(paths: &Paths, args: &Args, front: SocketAddr) -> anyhow::Result<Self> {
+        let known = Self::load(paths)?;
+        let isolation = if args.isolation == "process" { Isolation::Process } else { Isolation::Container };
+        let pool = match known {
+            Some(known) => known.pool,
+            None => network::free_pool(paths.data())?,
+        };
+        let admin = args.admin_listen.as_ref().and_then(|text| text.parse().ok());
+        Ok(Self { domain: args.domain.clone(), front, isolation, pool, admin })
+    }
+
+    /// What the last `up` was started with; none where there was none.
+    pub(crate) fn load(paths: &Paths) -> anyhow::Result<Option<Self>> {
+        match std::fs::read(paths.settings()) {
+            Ok(bytes) => {
+                let settings = serde_json::from_slice(&bytes);
+                settings.map(Some).with_context(|| format!("{} is not readable", paths.settings().display()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{} is not readable", paths.settings().display())),
+        }
+    }
+
+    pub(super) fn save(&self, paths: &Paths) -> anyhow::Result<()> {
+        let write = || -> anyhow::Result<()> {
+            let new = paths.settings().with_extension("new");
+            std::fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+            Ok(std::fs::rename(new, paths.settings())?)
+        };
+        write().with_context(|| format!("{} can't be written", paths.settings().display()))
+    }
+
+    pub(crate) fn engine_args(&self) -> EngineArgs {
+        let platform = std::iter::once(self.front).chain(self.admin).collect();
+        EngineArgs { isolation: self.isolation, pool: self.pool, platform }
+    }
+
+    /// The address of the API in a form that needs no DNS.
+    pub(crate) fn api_url(&self) -> String {
+        let host = if self.front.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { self.front.ip() };
+        format!("http://{}", SocketAddr::new(host, self.front.port()))
+    }
+
+    pub(crate) fn down_command(&self, paths: &Paths) -> String {
+        match Paths::new(None) {
+            Ok(default) if default.data() == paths.data() => "slipway down".to_owned(),
+            _ => format!("slipway down --data {}", paths.data().display()),
+        }
+    }
+}

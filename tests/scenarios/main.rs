@@ -1,0 +1,9 @@
+//! Scenarios of the whole platform, each named after the promise that it keeps. They run the real binary: `slipway up`
+//! with containers (so as root), the client, and apps that are written here.
+
+mod harness;
+
+mod bad_input;
+mod deploy;
+mod life;
+mod services;
