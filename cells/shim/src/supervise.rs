@@ -112,10 +112,7 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
             .map_err(|error| format!("prepare the output: {error}"))?;
     }
     let pidfd = unfinished.0.take().expect("set above");
-    let init = match &config.linux {
-        Some(_) => Some(inside),
-        None => None,
-    };
+    let init = config.linux.is_some().then_some(inside);
     if let Some(init) = &init {
         init.set_nonblocking(true)
             .map_err(|error| format!("prepare the init's socket: {error}"))?;

@@ -149,8 +149,12 @@ impl Cgroups {
         let mut names = BTreeSet::new();
         for hierarchy in &self.hierarchies {
             let parent = hierarchy.mount.join(&self.parent);
-            let entries = std::fs::read_dir(&parent)
-                .map_err(EngineError::io(format!("read {}", parent.display())))?;
+            let entries = match std::fs::read_dir(&parent) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => {
+                    entries.map_err(EngineError::io(format!("read {}", parent.display())))?
+                }
+            };
             let folders = entries
                 .flatten()
                 .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));

@@ -23,7 +23,8 @@ pub enum ProbeError {
 
 /// Makes a throwaway container with everything a real one has, runs `true` in it, and takes it away again.
 ///
-/// An engine with the same configuration may run already; it is not disturbed.
+/// Meant for before the engine itself is made: containers of an earlier run are not disturbed, but nobody else may start
+/// one with the same configuration meanwhile.
 pub async fn probe(config: Config) -> Result<(), ProbeError> {
     let uid = effective_uid();
     if uid != 0 {

@@ -32,12 +32,14 @@ pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
     let failed = || netlink(format!("install the packet filter {}", rules.names.table));
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
     let table = rules.names.table.as_str();
-    // Added first so that the deletion cannot fail; all in the same transaction.
-    let fresh = kernel
-        .transaction()
-        .add_table(table, Family::Ip)
-        .del_table(table, Family::Ip)
-        .add_table(table, Family::Ip);
+    let tables = kernel.list_tables_in(Family::Ip).await.map_err(failed())?;
+    let start = kernel.transaction();
+    let emptied = if tables.iter().any(|known| known.name == table) {
+        start.del_table(table, Family::Ip)
+    } else {
+        start
+    };
+    let fresh = emptied.add_table(table, Family::Ip);
     let with_chains = chains(table)
         .map_err(failed())?
         .into_iter()

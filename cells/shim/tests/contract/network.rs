@@ -1,0 +1,337 @@
+//! What the network of containers lets through, and what not.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, mpsc};
+
+use cells_engine::linux::LinuxEngine;
+use cells_engine::{Container, Engine};
+use nlink::netlink::addr::Ipv4Address;
+use nlink::netlink::link::VethLink;
+use nlink::netlink::nftables::{BaseChain, Chain, Family, FilterHook, Policy, Priority};
+use nlink::netlink::route::Ipv4Route;
+use nlink::netlink::{Connection, Nftables, Route};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::bed::{
+    self, Bed, PLATFORM_PORT, address_v4, ask_script, eventually, listen_script, within,
+};
+
+/// Greets whoever connects, on this thread's network.
+async fn serve(address: SocketAddr) -> tokio::task::JoinHandle<()> {
+    let listener = TcpListener::bind(address)
+        .await
+        .unwrap_or_else(|error| panic!("{address}: {error}"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"hello\n").await;
+        }
+    })
+}
+
+async fn greeting(address: SocketAddr) -> std::io::Result<String> {
+    let mut text = String::new();
+    let mut stream = TcpStream::connect(address).await?;
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+#[test]
+fn the_host_reaches_an_app_and_gets_an_error_at_once_when_it_is_gone() {
+    bed::linux(async |bed| {
+        let container = bed
+            .start(bed.spec("a", &listen_script("0.0.0.0", 8080)))
+            .await;
+        bed.until_written("a", "listening").await;
+        let address = SocketAddr::new(container.address(), container.port());
+        assert_eq!(greeting(address).await.expect("answers"), "hello\n");
+        container.remove().await.expect("removed");
+        let refused = within(greeting(address))
+            .await
+            .expect_err("nobody is there");
+        assert_eq!(refused.kind(), std::io::ErrorKind::HostUnreachable);
+    });
+}
+
+#[test]
+fn containers_do_not_reach_each_other() {
+    bed::linux(async |bed| {
+        let server = bed
+            .start(bed.spec("server", &listen_script("0.0.0.0", 8080)))
+            .await;
+        bed.until_written("server", "listening").await;
+        let (_, output) = bed
+            .run("client", &ask_script(&server.address().to_string(), 8080))
+            .await;
+        assert_eq!(output, "no answer\n");
+    });
+}
+
+#[test]
+fn services_of_the_host_are_reached_by_name_but_not_the_platform() {
+    bed::linux(async |bed| {
+        let gateway = gateway_of(&bed).await;
+        let own = tokio::join!(
+            serve((Ipv4Addr::LOCALHOST, 27_017).into()),
+            serve((Ipv4Addr::UNSPECIFIED, 5432).into()),
+            serve((Ipv4Addr::UNSPECIFIED, PLATFORM_PORT).into()),
+        );
+        let ask = |host: &str, port| format!("echo {host} {port} $({})\n", ask_script(host, port));
+        let name = "host.slipway.internal";
+        let script = [
+            ask(name, 27_017),
+            ask(name, 5432),
+            ask(name, PLATFORM_PORT),
+            ask(&gateway.to_string(), PLATFORM_PORT),
+        ]
+        .concat();
+        let (_, output) = bed.run("client", &script).await;
+        let want = format!(
+            "{name} 27017 hello\n{name} 5432 hello\n{name} {PLATFORM_PORT} no answer\n{gateway} {PLATFORM_PORT} no answer\n"
+        );
+        assert_eq!(output, want);
+        // Without the filter there would be an answer: the platform's port is open on this very address.
+        assert_eq!(
+            greeting((Ipv4Addr::LOCALHOST, PLATFORM_PORT).into())
+                .await
+                .expect("answers"),
+            "hello\n"
+        );
+        own.0.abort();
+    });
+}
+
+async fn gateway_of<E: Engine>(bed: &Bed<E>) -> Ipv4Addr {
+    let (_, hosts) = bed
+        .run("hosts", "grep host.slipway.internal /etc/hosts")
+        .await;
+    hosts
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{hosts}"))
+}
+
+#[test]
+fn link_local_and_metadata_addresses_are_out_of_reach() {
+    bed::linux(async |bed| {
+        // As a cloud's metadata service would be: on this network, answering on its address.
+        let metadata = Ipv4Addr::new(169, 254, 169, 254);
+        let kernel = Connection::<Route>::new().expect("netlink");
+        kernel
+            .add_address(Ipv4Address::new("lo", metadata, 32))
+            .await
+            .expect("address");
+        let own = serve((metadata, 80).into()).await;
+        assert_eq!(
+            greeting((metadata, 80).into())
+                .await
+                .expect("the host gets an answer"),
+            "hello\n"
+        );
+        let (_, output) = bed.run("client", &ask_script("169.254.169.254", 80)).await;
+        assert_eq!(output, "no answer\n");
+        own.abort();
+    });
+}
+
+#[test]
+fn egress_works_where_docker_drops_what_is_forwarded() {
+    let outside = Ipv4Addr::new(198, 51, 100, 7);
+    let inside = Ipv4Addr::new(198, 51, 100, 1);
+    let (tell_thread, thread_id) = mpsc::channel();
+    let (tell_end, end) = tokio::sync::oneshot::channel::<()>();
+    let (tell_ready, ready) = tokio::sync::oneshot::channel::<()>();
+    std::thread::scope(|scope| {
+        // The world: a network of its own behind a link, with a server and no route back to any container.
+        scope.spawn(move || {
+            bed::in_own_network(async move || {
+                tell_thread.send(thread_of_this_network()).expect("heard");
+                let kernel = Connection::<Route>::new().expect("netlink");
+                eventually(async || match kernel.get_link_by_name("world").await {
+                    Ok(Some(_)) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                })
+                .await;
+                kernel
+                    .add_address(Ipv4Address::new("world", outside, 24))
+                    .await
+                    .expect("address");
+                kernel.set_link_up("world").await.expect("up");
+                let server = serve((outside, 80).into()).await;
+                tell_ready.send(()).expect("heard");
+                let _ = end.await;
+                server.abort();
+            });
+        });
+        bed::linux(async move |bed| {
+            let world = thread_id.recv().expect("told");
+            let kernel = Connection::<Route>::new().expect("netlink");
+            kernel
+                .add_link(VethLink::new("uplink", "world").peer_netns_pid(world))
+                .await
+                .expect("link");
+            kernel
+                .add_address(Ipv4Address::new("uplink", inside, 24))
+                .await
+                .expect("address");
+            kernel.set_link_up("uplink").await.expect("up");
+            kernel
+                .add_route(Ipv4Route::default_route().gateway(outside))
+                .await
+                .expect("default route");
+            within(ready).await.expect("the world is there");
+
+            let ask = ask_script(&outside.to_string(), 80);
+            assert_eq!(bed.run("before", &ask).await.1, "hello\n");
+
+            // What a Docker daemon does when it starts, here after the engine.
+            let firewall = Connection::<Nftables>::new().expect("netlink");
+            firewall
+                .add_table("filter", Family::Ip)
+                .await
+                .expect("table");
+            let base =
+                BaseChain::filter(FilterHook::Forward, Priority::Filter).policy(Policy::Drop);
+            let chain = Chain::new("filter", "FORWARD")
+                .expect("name")
+                .family(Family::Ip)
+                .base(base);
+            firewall.add_chain(chain).await.expect("chain");
+            assert_eq!(bed.run("after", &ask).await.1, "hello\n");
+            assert_eq!(
+                firewall
+                    .list_rules("filter", Family::Ip)
+                    .await
+                    .expect("rules")
+                    .len(),
+                2
+            );
+            bed.run("again", "true").await;
+            assert_eq!(
+                firewall
+                    .list_rules("filter", Family::Ip)
+                    .await
+                    .expect("rules")
+                    .len(),
+                2,
+                "added once"
+            );
+
+            bed.engine.uninstall().await.expect("uninstalls");
+            assert_eq!(
+                firewall
+                    .list_rules("filter", Family::Ip)
+                    .await
+                    .expect("rules")
+                    .len(),
+                0,
+                "taken out again"
+            );
+            firewall
+                .del_table("filter", Family::Ip)
+                .await
+                .expect("deleted");
+            // The bed uninstalls once more, which must not mind.
+            tell_end.send(()).expect("heard");
+        });
+    });
+}
+
+#[allow(
+    unsafe_code,
+    reason = "the standard library does not tell a thread's id"
+)]
+fn thread_of_this_network() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
+#[test]
+fn nothing_new_reaches_a_container_from_outside_the_host() {
+    bed::linux(async |bed| {
+        let container = bed
+            .start(bed.spec("a", &listen_script("0.0.0.0", 8080)))
+            .await;
+        bed.until_written("a", "listening").await;
+        let app = SocketAddr::new(container.address(), 8080);
+        // A neighbour of the host that knows the way.
+        let (tell_thread, thread_id) = mpsc::channel();
+        let (tell_ready, ready) = tokio::sync::oneshot::channel::<()>();
+        let neighbour = std::thread::spawn(move || {
+            bed::in_own_network(async move || {
+                tell_thread.send(thread_of_this_network()).expect("heard");
+                ready.await.expect("told");
+                let kernel = Connection::<Route>::new().expect("netlink");
+                kernel
+                    .add_address(Ipv4Address::new("lan", Ipv4Addr::new(198, 51, 100, 9), 24))
+                    .await
+                    .expect("address");
+                kernel.set_link_up("lan").await.expect("up");
+                let host = Ipv4Addr::new(198, 51, 100, 1);
+                kernel
+                    .add_route(Ipv4Route::default_route().gateway(host))
+                    .await
+                    .expect("route");
+                let on_host = eventually(async || {
+                    greeting((host, 9000).into())
+                        .await
+                        .map_err(|error| error.to_string())
+                })
+                .await;
+                let app =
+                    tokio::time::timeout(std::time::Duration::from_secs(2), greeting(app)).await;
+                (on_host, app.is_ok_and(|answer| answer.is_ok()))
+            })
+        });
+        let kernel = Connection::<Route>::new().expect("netlink");
+        let peer = thread_id.recv().expect("told");
+        kernel
+            .add_link(VethLink::new("lan0", "lan").peer_netns_pid(peer))
+            .await
+            .expect("link");
+        kernel
+            .add_address(Ipv4Address::new("lan0", Ipv4Addr::new(198, 51, 100, 1), 24))
+            .await
+            .expect("address");
+        kernel.set_link_up("lan0").await.expect("up");
+        let own = serve((Ipv4Addr::UNSPECIFIED, 9000).into()).await;
+        tell_ready.send(()).expect("heard");
+        let (on_host, on_app) = within(tokio::task::spawn_blocking(move || {
+            neighbour.join().expect("no panic")
+        }))
+        .await
+        .expect("joined");
+        assert_eq!(
+            (on_host.as_str(), on_app),
+            ("hello\n", false),
+            "the host answers the neighbour, the app does not"
+        );
+        own.abort();
+    });
+}
+
+#[test]
+fn two_engines_share_a_host_without_touching_each_other() {
+    bed::linux(async |bed| {
+        let root = Arc::new(tempfile::tempdir().expect("temp dir"));
+        let mut config = bed::linux_config(root.path(), &bed::cgroup_name());
+        config.network.pool = "10.203.64.0".parse().expect("address");
+        let other = Bed {
+            engine: LinuxEngine::new(config).await.expect("engine"),
+            root,
+        };
+        let ours = bed
+            .start(bed.spec("a", &listen_script("0.0.0.0", 8080)))
+            .await;
+        bed.until_written("a", "listening").await;
+        let (_, output) = other
+            .run("b", &ask_script(&ours.address().to_string(), 8080))
+            .await;
+        assert_eq!(output, "no answer\n", "across engines too");
+        other.engine.sweep(&[]).await.expect("sweeps");
+        other.engine.uninstall().await.expect("uninstalls");
+        let app = SocketAddr::new(address_v4(ours.address()).into(), 8080);
+        assert_eq!(greeting(app).await.expect("still answers"), "hello\n");
+    });
+}
