@@ -16,7 +16,7 @@
 # Sets database_uri, and database_name for people. Needs what script/demo sets before it calls choose_database.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-MOST_SECONDS_FOR_DATABASE=30
+MOST_SECONDS_FOR_DATABASE=60
 
 choose_database() {
   local folder=$data/database

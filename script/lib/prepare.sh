@@ -84,6 +84,24 @@ rust_is_new_enough() {
   [ -n "$have" ] && version_at_least "$have" "$1"
 }
 
+# What rustup's own install script does, but from the one host that the toolchain comes from anyway. rustup's variables
+# for mirrors are respected.
+install_rustup() {
+  local folder from
+  from=${RUSTUP_UPDATE_ROOT:-https://static.rust-lang.org/rustup}/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+  folder=$(mktemp -d) || return 1
+  (
+    cd "$folder" &&
+      curl --proto '=https' --tlsv1.2 -sSf --retry 3 -o rustup-init "$from" -o sha256 "$from.sha256" &&
+      echo "$(cut -d ' ' -f 1 sha256)  rustup-init" | sha256sum -c - &&
+      chmod +x rustup-init &&
+      ./rustup-init -y --profile minimal --no-modify-path
+  )
+  local status=$?
+  rm -rf "$folder"
+  return "$status"
+}
+
 # ensure_rust REPOSITORY: a cargo on PATH that is new enough. Call ensure_noted first, for curl.
 ensure_rust() {
   local want debian
@@ -99,8 +117,7 @@ ensure_rust() {
   elif [ -n "$debian" ] && version_at_least "$debian" "$want"; then
     install_packages cargo rustc
   else
-    # rustup's own installer, as its site gives it.
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --no-modify-path
+    install_rustup
   fi || return 1
   hash -r
   if ! rust_is_new_enough "$want"; then
