@@ -54,22 +54,34 @@ impl<E: Engine> Agent<E> {
         let Self { config, engine } = self;
         let opened = blocking(move || open(config, engine, shutdown));
         let cell = Arc::new(opened.await?);
-        take_over(&cell).await.context("could not take over what runs on this cell")?;
+        take_over(&cell)
+            .await
+            .context("could not take over what runs on this cell")?;
         cell.tracker.spawn(session::keep(cell.clone()));
         cell.shutdown.cancelled().await;
         cell.tracker.close();
-        if tokio::time::timeout(LEAVE, cell.tracker.wait()).await.is_err() {
-            tracing::warn!("parts of the agent did not end in time; the next start settles what they left");
+        if tokio::time::timeout(LEAVE, cell.tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "parts of the agent did not end in time; the next start settles what they left"
+            );
         }
         Ok(())
     }
 }
 
-fn open<E: Engine>(config: Config, engine: E, shutdown: CancellationToken) -> anyhow::Result<Cell<E>> {
+fn open<E: Engine>(
+    config: Config,
+    engine: E,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Cell<E>> {
     let data = &config.data;
     let in_data = || format!("could not use the data folder {}", data.display());
     fs::create_dir_all(data).with_context(in_data)?;
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("could not read the boot id")?;
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .context("could not read the boot id")?;
     let ledger = Ledger::open(data, boot_id.trim()).with_context(in_data)?;
     let capacity = match config.capacity {
         Some(capacity) => capacity,
@@ -77,8 +89,19 @@ fn open<E: Engine>(config: Config, engine: E, shutdown: CancellationToken) -> an
     };
     let server = Server::new(&config.server_socket);
     let owner = owner_under(engine.isolation());
-    let layers = Layers::open(data.join("layers"), config.budgets.layers, owner, server.clone()).with_context(in_data)?;
-    let logs = Logs::open(data.join("logs"), containers_folder(&config), config.budgets).with_context(in_data)?;
+    let layers = Layers::open(
+        data.join("layers"),
+        config.budgets.layers,
+        owner,
+        server.clone(),
+    )
+    .with_context(in_data)?;
+    let logs = Logs::open(
+        data.join("logs"),
+        containers_folder(&config),
+        config.budgets,
+    )
+    .with_context(in_data)?;
     Ok(Cell {
         stack: stack::identify(Path::new("/")),
         capacity,
@@ -110,11 +133,18 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
     for container in cell.engine.adopt().await? {
         found.insert(container.name().to_owned(), container);
     }
-    let known: Vec<String> = instances.iter().map(|record| record.instance.to_string())
+    let known: Vec<String> = instances
+        .iter()
+        .map(|record| record.instance.to_string())
         .chain(tasks.iter().map(|record| record.task.to_string()))
         .collect();
     let task_ids: Vec<_> = tasks.iter().map(|record| record.task).collect();
-    tracing::info!(instances = instances.len(), tasks = tasks.len(), containers = found.len(), "taking over");
+    tracing::info!(
+        instances = instances.len(),
+        tasks = tasks.len(),
+        containers = found.len(),
+        "taking over"
+    );
     for record in instances {
         take_over_instance(cell, record, &mut found).await?;
     }
@@ -131,7 +161,11 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn take_over_instance<E: Engine>(cell: &Arc<Cell<E>>, record: InstanceRecord, found: &mut Found<E>) -> anyhow::Result<()> {
+async fn take_over_instance<E: Engine>(
+    cell: &Arc<Cell<E>>,
+    record: InstanceRecord,
+    found: &mut Found<E>,
+) -> anyhow::Result<()> {
     let container = found.remove(&record.instance.to_string());
     let (keeper, meta) = (cell.clone(), instance::log_meta(&record));
     let logs = blocking(move || keeper.logs.begin(meta)).await?;
@@ -143,14 +177,23 @@ async fn take_over_instance<E: Engine>(cell: &Arc<Cell<E>>, record: InstanceReco
         let (keeper, ended) = (cell.clone(), instance.clone());
         let exit = blocking(move || {
             let last_lines = ended.logs.last_lines(Exit::MAX_LINES, 1000);
-            let exit = Exit { reason, status: None, ran_ms: 0, last_lines };
+            let exit = Exit {
+                reason,
+                status: None,
+                ran_ms: 0,
+                last_lines,
+            };
             ended.apply(&keeper, InstanceEvent::Exited(exit), None)
         });
         exit.await?;
     }
     match container {
         Some(container) => {
-            cell.tracker.spawn(instance::live(cell.clone(), instance, instance::Start::Adopted(container)));
+            cell.tracker.spawn(instance::live(
+                cell.clone(),
+                instance,
+                instance::Start::Adopted(container),
+            ));
         }
         None => {
             let keeper = cell.clone();
@@ -162,18 +205,30 @@ async fn take_over_instance<E: Engine>(cell: &Arc<Cell<E>>, record: InstanceReco
 
 /// How an instance ended of whose end nothing else is known; none where it is known or it may still run.
 fn lost_reason(record: &InstanceRecord, rebooted: bool, has_container: bool) -> Option<ExitReason> {
-    let lost = |message: &str| Some(ExitReason::Lost { message: message.to_owned() });
+    let lost = |message: &str| {
+        Some(ExitReason::Lost {
+            message: message.to_owned(),
+        })
+    };
     match &record.state {
         InstanceState::Exited { .. } => None,
         _ if rebooted => lost("the cell's host was restarted"),
         _ if has_container => None,
         InstanceState::Stopping => Some(record.verdict.clone().unwrap_or(ExitReason::Stopped)),
-        InstanceState::Starting => lost("the cell's agent was restarted before the container had started"),
-        InstanceState::Running { .. } => lost("its container was gone when the cell's agent started"),
+        InstanceState::Starting => {
+            lost("the cell's agent was restarted before the container had started")
+        }
+        InstanceState::Running { .. } => {
+            lost("its container was gone when the cell's agent started")
+        }
     }
 }
 
-async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, found: &mut Found<E>) -> anyhow::Result<()> {
+async fn take_over_task<E: Engine>(
+    cell: &Arc<Cell<E>>,
+    record: TaskRecord,
+    found: &mut Found<E>,
+) -> anyhow::Result<()> {
     let container = found.remove(&record.task.to_string());
     let (keeper, meta) = (cell.clone(), staging::log_meta(&record));
     let logs = blocking(move || keeper.logs.begin(meta)).await?;
@@ -183,7 +238,11 @@ async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, foun
     cell.reports.put_task(task.record().report());
     match container {
         Some(container) if !done && !cell.ledger.rebooted => {
-            cell.tracker.spawn(staging::live(cell.clone(), task, staging::Start::Adopted(container)));
+            cell.tracker.spawn(staging::live(
+                cell.clone(),
+                task,
+                staging::Start::Adopted(container),
+            ));
             return Ok(());
         }
         Some(container) => container.remove().await?,
@@ -192,7 +251,14 @@ async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, foun
     let keeper = cell.clone();
     blocking(move || {
         // No effect where it is done. Its environment is gone, and what has started must not start again.
-        task.apply(&keeper, TaskState::Done { outcome: TaskOutcome::Failed { failure: StagingFailure::CellLost } })?;
+        task.apply(
+            &keeper,
+            TaskState::Done {
+                outcome: TaskOutcome::Failed {
+                    failure: StagingFailure::CellLost,
+                },
+            },
+        )?;
         task.end_logs(&keeper.logs)
     })
     .await?;
@@ -203,7 +269,11 @@ async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, foun
 fn sweep_folders(folder: &Path, known: &[String]) -> std::io::Result<()> {
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(|name| known.iter().any(|known| known == name)) {
+        if !entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| known.iter().any(|known| known == name))
+        {
             if let Err(error) = durable::remove_all(&entry.path()) {
                 tracing::warn!(folder = %entry.path().display(), error = text_of(&error), "could not remove a container's folder");
             }

@@ -34,7 +34,9 @@ pub(crate) fn free_disk(path: &Path) -> io::Result<Megabytes> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     let found = statvfs(&path)?;
     let bytes = u128::from(found.f_bavail) * u128::from(found.f_frsize);
-    Ok(Megabytes(u32::try_from(bytes / u128::from(MIB)).unwrap_or(u32::MAX)))
+    Ok(Megabytes(
+        u32::try_from(bytes / u128::from(MIB)).unwrap_or(u32::MAX),
+    ))
 }
 
 #[allow(unsafe_code, reason = "std does not tell how full a file system is")]
@@ -54,7 +56,12 @@ fn statvfs(path: &CString) -> io::Result<libc::statvfs> {
 fn total_memory(root: &Path) -> io::Result<u64> {
     let meminfo = fs::read_to_string(root.join("proc/meminfo"))?;
     let kilobytes = meminfo.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        line.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()
     });
     let host = kilobytes.ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))? * 1024;
     Ok(cgroup_limits(root).fold(host, u64::min))
@@ -71,13 +78,17 @@ fn cgroup_limits(root: &Path) -> impl Iterator<Item = u64> {
             let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
             let file = match controllers {
                 "" => Path::new("sys/fs/cgroup").join(path).join("memory.max"),
-                "memory" => Path::new("sys/fs/cgroup/memory").join(path).join("memory.limit_in_bytes"),
+                "memory" => Path::new("sys/fs/cgroup/memory")
+                    .join(path)
+                    .join("memory.limit_in_bytes"),
                 _ => return None,
             };
             Some(root.join(file))
         })
         .collect();
-    files.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+    files
+        .into_iter()
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -92,10 +103,19 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        write("proc/meminfo", "MemFree: 1 kB\nMemTotal:       16384000 kB\n");
+        write(
+            "proc/meminfo",
+            "MemFree: 1 kB\nMemTotal:       16384000 kB\n",
+        );
         assert_eq!(total_memory(folder.path()).unwrap(), 16_384_000 * 1024);
-        write("proc/self/cgroup", "12:cpu:/x\n4:memory:/box\n0::/unified\n");
-        write("sys/fs/cgroup/memory/box/memory.limit_in_bytes", "2147483648\n");
+        write(
+            "proc/self/cgroup",
+            "12:cpu:/x\n4:memory:/box\n0::/unified\n",
+        );
+        write(
+            "sys/fs/cgroup/memory/box/memory.limit_in_bytes",
+            "2147483648\n",
+        );
         write("sys/fs/cgroup/unified/memory.max", "max\n");
         assert_eq!(total_memory(folder.path()).unwrap(), 2_147_483_648);
         write("sys/fs/cgroup/unified/memory.max", "1048576\n");
@@ -105,6 +125,9 @@ mod tests {
     #[test]
     fn this_host_has_something_to_offer() {
         let capacity = measure(Path::new(".")).unwrap();
-        assert!(capacity.memory.0 > 0 && capacity.containers == 250, "{capacity:?}");
+        assert!(
+            capacity.memory.0 > 0 && capacity.containers == 250,
+            "{capacity:?}"
+        );
     }
 }

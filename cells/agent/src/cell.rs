@@ -29,7 +29,10 @@ pub(crate) const OPEN_FILES: u64 = 16_384;
 /// Where the binary stands in containers.
 pub(crate) const EXE_INSIDE: &str = "/.slipway/slipway";
 /// The user `vcap`, as in Cloud Foundry's stacks.
-pub(crate) const VCAP: Owner = Owner { uid: 2000, gid: 2000 };
+pub(crate) const VCAP: Owner = Owner {
+    uid: 2000,
+    gid: 2000,
+};
 
 #[derive(Debug)]
 pub(crate) struct Cell<E: Engine> {
@@ -63,7 +66,11 @@ impl<E: Engine> Cell<E> {
             Isolation::Process => (self.config.exe.display().to_string(), None),
             Isolation::Container => {
                 let target = EXE_INSIDE.to_owned();
-                let mount = Mount { source: self.config.exe.clone(), target: target.clone(), writable: false };
+                let mount = Mount {
+                    source: self.config.exe.clone(),
+                    target: target.clone(),
+                    writable: false,
+                };
                 (target, Some(mount))
             }
         }
@@ -73,7 +80,11 @@ impl<E: Engine> Cell<E> {
     pub(crate) fn home(&self, name: &str) -> String {
         match self.engine.isolation() {
             Isolation::Container => model::droplet::Image::HOME.to_owned(),
-            Isolation::Process => self.container_folder(name).join("home").display().to_string(),
+            Isolation::Process => self
+                .container_folder(name)
+                .join("home")
+                .display()
+                .to_string(),
         }
     }
 
@@ -160,7 +171,9 @@ impl Meter {
             match container.usage().await {
                 Ok(usage) => return self.note(usage),
                 // A container that has just ended has no usage; its end is noticed elsewhere.
-                Err(error) => tracing::debug!(container = container.name(), %error, "could not measure usage"),
+                Err(error) => {
+                    tracing::debug!(container = container.name(), %error, "could not measure usage")
+                }
             }
             if self.last.is_none() {
                 tokio::time::sleep(SAMPLE).await;
@@ -170,11 +183,15 @@ impl Meter {
 
     fn note(&mut self, usage: Usage) -> Sample {
         let now = tokio::time::Instant::now();
-        let mut sample = Sample { usage, ..Sample::default() };
+        let mut sample = Sample {
+            usage,
+            ..Sample::default()
+        };
         if let Some((then, before)) = self.last {
             let seconds = (now - then).as_secs_f64().max(0.001);
             sample.cpu = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds;
-            sample.log_rate = (usage.log_bytes.saturating_sub(before.log_bytes) as f64 / seconds) as u64;
+            sample.log_rate =
+                (usage.log_bytes.saturating_sub(before.log_bytes) as f64 / seconds) as u64;
         }
         self.last = Some((now, usage));
         sample
@@ -187,7 +204,10 @@ pub(crate) async fn terminate<C: Container>(container: &C, grace: Duration) -> T
         tracing::debug!(container = container.name(), %error, "could not send SIGTERM");
     }
     if let Ok(ended) = tokio::time::timeout(grace, container.wait()).await {
-        return Terminated { exit: ended.map_err(|error| text_of(&error)), killed: false };
+        return Terminated {
+            exit: ended.map_err(|error| text_of(&error)),
+            killed: false,
+        };
     }
     if let Err(error) = container.signal(cells_engine::Signal::Kill).await {
         tracing::warn!(container = container.name(), %error, "could not send SIGKILL");

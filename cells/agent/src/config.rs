@@ -80,7 +80,11 @@ impl HostSettings {
         });
         let user = text("HOME").map(|home| PathBuf::from(home).join(".m2/settings.xml"));
         let own = text("MAVEN_HOME").map(|home| PathBuf::from(home).join("conf/settings.xml"));
-        let system = ["/etc/maven/settings.xml", "/usr/share/maven/conf/settings.xml"].map(PathBuf::from);
+        let system = [
+            "/etc/maven/settings.xml",
+            "/usr/share/maven/conf/settings.xml",
+        ]
+        .map(PathBuf::from);
         Self {
             proxies: proxies.collect(),
             path: text("PATH"),

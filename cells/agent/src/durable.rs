@@ -26,7 +26,9 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()>
 /// Reads a JSON file of at most `max_bytes`.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> io::Result<T> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(max_bytes + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
         return Err(io::Error::other(format!("larger than {max_bytes} bytes")));
     }
@@ -52,7 +54,9 @@ pub(crate) fn size_of(path: &Path) -> u64 {
     let mut total = 0;
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             match entry.metadata() {
                 Ok(found) if found.is_dir() => folders.push(entry.path()),
@@ -76,6 +80,10 @@ mod tests {
         write_json(&path, &vec![4]).unwrap();
         assert_eq!(read_json::<Vec<u32>>(&path, 100).unwrap(), [4]);
         assert!(read_json::<Vec<u32>>(&path, 2).is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing stays beside it");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing stays beside it"
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! The life of one instance: layers, container, health, end. One task per instance; nothing else touches its container.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use cells_engine::{Container, ContainerExit, ContainerLimits, ContainerSpec, Engine};
 use model::ids::InstanceId;
@@ -86,7 +85,12 @@ impl Instance {
     }
 
     /// Moves the instance on: ledger first, then the report. Refused transitions change nothing. Blocks.
-    pub(crate) fn apply<E: Engine>(&self, cell: &Cell<E>, event: InstanceEvent, verdict: Option<ExitReason>) -> std::io::Result<()> {
+    pub(crate) fn apply<E: Engine>(
+        &self,
+        cell: &Cell<E>,
+        event: InstanceEvent,
+        verdict: Option<ExitReason>,
+    ) -> std::io::Result<()> {
         let mut record = self.lock();
         let next = match record.state.after(event) {
             Ok(next) => next,
@@ -109,7 +113,11 @@ impl Instance {
 }
 
 /// Lives one instance's life to its end, or to the end of this agent.
-pub(crate) async fn live<E: Engine>(cell: Arc<Cell<E>>, instance: Arc<Instance>, start: Start<E::Container>) {
+pub(crate) async fn live<E: Engine>(
+    cell: Arc<Cell<E>>,
+    instance: Arc<Instance>,
+    start: Start<E::Container>,
+) {
     let life = Life { cell, instance };
     match start {
         Start::Fresh(spec) => match life.start(*spec).await {
@@ -119,7 +127,10 @@ pub(crate) async fn live<E: Engine>(cell: Arc<Cell<E>>, instance: Arc<Instance>,
         },
         Start::Adopted(container) => {
             let layers = life.instance.record().layers;
-            let leases = layers.iter().filter_map(|layer| life.cell.layers.lease_present(layer.diff_id)).collect();
+            let leases = layers
+                .iter()
+                .filter_map(|layer| life.cell.layers.lease_present(layer.diff_id))
+                .collect();
             life.supervise(container, leases).await;
         }
     }
@@ -133,7 +144,11 @@ struct Life<E: Engine> {
 impl<E: Engine> Life<E> {
     /// Fetches layers and starts the container. None if the agent ends before.
     async fn start(&self, spec: InstanceSpec) -> Result<Option<(E::Container, Vec<Lease>)>, Exit> {
-        self.note(format!("Cell {} creating container for instance {}", self.cell.config.name, self.instance.id)).await;
+        self.note(format!(
+            "Cell {} creating container for instance {}",
+            self.cell.config.name, self.instance.id
+        ))
+        .await;
         let fetched = tokio::select! {
             biased;
             () = self.cell.shutdown.cancelled() => return Ok(None),
@@ -142,19 +157,41 @@ impl<E: Engine> Life<E> {
         };
         let not_started = |message| ending::before_start(ExitReason::NotStarted { message });
         let leases = fetched.map_err(not_started)?;
-        let container_spec = self.container_spec(spec, &leases).await.map_err(|error| not_started(text_of(&error)))?;
+        let container_spec = self
+            .container_spec(spec, &leases)
+            .await
+            .map_err(|error| not_started(text_of(&error)))?;
         // Not raced against a stop: a start takes milliseconds, and a half made container would be nobody's.
-        let container = self.cell.engine.start(container_spec).await.map_err(|error| not_started(text_of(&error)))?;
-        self.note(format!("Cell {} successfully created container for instance {}", self.cell.config.name, self.instance.id)).await;
+        let container = self
+            .cell
+            .engine
+            .start(container_spec)
+            .await
+            .map_err(|error| not_started(text_of(&error)))?;
+        self.note(format!(
+            "Cell {} successfully created container for instance {}",
+            self.cell.config.name, self.instance.id
+        ))
+        .await;
         Ok(Some((container, leases)))
     }
 
     async fn fetch(&self, spec: &InstanceSpec) -> Result<Vec<Lease>, String> {
-        let fetches: Vec<_> = spec.layers.iter().map(|layer| self.cell.layers.lease(layer)).collect();
-        futures_util::future::try_join_all(fetches).await.map_err(|error| text_of(&error))
+        let fetches: Vec<_> = spec
+            .layers
+            .iter()
+            .map(|layer| self.cell.layers.lease(layer))
+            .collect();
+        futures_util::future::try_join_all(fetches)
+            .await
+            .map_err(|error| text_of(&error))
     }
 
-    async fn container_spec(&self, spec: InstanceSpec, leases: &[Lease]) -> std::io::Result<ContainerSpec> {
+    async fn container_spec(
+        &self,
+        spec: InstanceSpec,
+        leases: &[Lease],
+    ) -> std::io::Result<ContainerSpec> {
         let name = self.instance.id.to_string();
         let dir = self.cell.container_folder(&name);
         let made = dir.clone();
@@ -162,9 +199,15 @@ impl<E: Engine> Life<E> {
         let (exe, mount) = self.cell.exe();
         let home = self.cell.home(&name);
         let port = env::choose_port(self.cell.engine.isolation())?;
-        let place = env::Place { home: &home, path: self.cell.search_path(), isolation: self.cell.engine.isolation(), port };
+        let place = env::Place {
+            home: &home,
+            path: self.cell.search_path(),
+            isolation: self.cell.engine.isolation(),
+            port,
+        };
         let env = env::complete(&spec, &place);
-        let launch = ["lifecycle", "launch", "--home", &home, "--", &spec.command].map(str::to_owned);
+        let launch =
+            ["lifecycle", "launch", "--home", &home, "--", &spec.command].map(str::to_owned);
         Ok(ContainerSpec {
             hostname: name.clone(),
             name,
@@ -194,21 +237,38 @@ impl<E: Engine> Life<E> {
             InstanceState::Stopping => Ending::Decided,
             InstanceState::Starting | InstanceState::Running { .. } => self.watch(&container).await,
         };
-        let record = self.instance.record();
-        let (exit, killed) = match ending {
+        let verdict = match ending {
             Ending::AgentStops => return,
-            Ending::Ended(exit) => (exit, false),
-            Ending::Stopped | Ending::Decided => self.terminate(&container, record.grace, None).await,
+            Ending::Ended(exit) => return self.settle(container, leases, exit, false).await,
+            Ending::Stopped | Ending::Decided => None,
             Ending::Verdict(verdict) => {
                 self.note(ending::sentence(&verdict)).await;
-                self.terminate(&container, record.grace, Some(verdict)).await
+                Some(verdict)
             }
         };
+        // What was decided is in the ledger; an agent that goes now leaves the rest to the next one.
+        tokio::select! {
+            biased;
+            () = self.cell.shutdown.cancelled() => {}
+            (exit, killed) = self.terminate(&container, verdict) => self.settle(container, leases, exit, killed).await,
+        }
+    }
+
+    /// Tells the end of a container and clears it away.
+    async fn settle(
+        &self,
+        container: E::Container,
+        leases: Vec<Lease>,
+        exit: Result<ContainerExit, String>,
+        killed: bool,
+    ) {
         let record = self.instance.record();
         let logs = self.instance.logs.clone();
-        let last_lines = blocking(move || logs.last_lines(Exit::MAX_LINES, ending::MAX_LINE_CHARS)).await;
+        let last_lines =
+            blocking(move || logs.last_lines(Exit::MAX_LINES, ending::MAX_LINE_CHARS)).await;
         let exit = ending::exit(&record, exit, last_lines);
-        self.note(ending::exit_line(&exit, killed.then_some(record.grace))).await;
+        self.note(ending::exit_line(&exit, killed.then_some(record.grace)))
+            .await;
         self.end(exit, Some((&container, leases))).await;
     }
 
@@ -247,25 +307,35 @@ impl<E: Engine> Life<E> {
                 let listening = container.listeners().await.unwrap_or_default();
                 let timeout_s = record.health.start_timeout.as_secs();
                 let check = health::describe(&record.health.kind, address.port(), &last);
-                return ExitReason::NeverHealthy { timeout_s, check, listening };
+                return ExitReason::NeverHealthy {
+                    timeout_s,
+                    check,
+                    listening,
+                };
             }
             self.note("Container became healthy".to_owned()).await;
-            self.apply(InstanceEvent::BecameHealthy { address }, None).await;
+            self.apply(InstanceEvent::BecameHealthy { address }, None)
+                .await;
         }
         let last = health::until_unhealthy(&record.health, address).await;
-        ExitReason::BecameUnhealthy { check: health::describe(&record.health.kind, address.port(), &last) }
+        ExitReason::BecameUnhealthy {
+            check: health::describe(&record.health.kind, address.port(), &last),
+        }
     }
 
     async fn terminate(
         &self,
         container: &E::Container,
-        grace: Duration,
         verdict: Option<ExitReason>,
     ) -> (Result<ContainerExit, String>, bool) {
-        self.note(format!("Cell {} stopping instance {}", self.cell.config.name, self.instance.id)).await;
+        self.note(format!(
+            "Cell {} stopping instance {}",
+            self.cell.config.name, self.instance.id
+        ))
+        .await;
         // Reported before the signal, so that no more requests come in while it finishes those it has.
         self.apply(InstanceEvent::StopRequested, verdict).await;
-        let terminated = terminate(container, grace).await;
+        let terminated = terminate(container, self.instance.record().grace).await;
         (terminated.exit, terminated.killed)
     }
 
@@ -309,4 +379,3 @@ impl<E: Engine> Life<E> {
         blocking(move || logs.note(&text)).await;
     }
 }
-

@@ -93,23 +93,47 @@ impl Drop for Temporary {
 
 impl Layers {
     /// Opens the cache in `folder`; what a crash left half done is removed.
-    pub(crate) fn open(folder: PathBuf, budget: u64, owner: Option<Owner>, server: Server) -> io::Result<Self> {
+    pub(crate) fn open(
+        folder: PathBuf,
+        budget: u64,
+        owner: Option<Owner>,
+        server: Server,
+    ) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let mut slots = HashMap::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let digest = name.to_str().and_then(|name| format!("sha256:{name}").parse::<Digest>().ok());
-            match (digest, fs::read_to_string(entry.path().join("bytes")).ok().and_then(|text| text.parse().ok())) {
+            let digest = name
+                .to_str()
+                .and_then(|name| format!("sha256:{name}").parse::<Digest>().ok());
+            match (
+                digest,
+                fs::read_to_string(entry.path().join("bytes"))
+                    .ok()
+                    .and_then(|text| text.parse().ok()),
+            ) {
                 (Some(digest), Some(bytes)) => {
-                    let slot = Slot { ready: OnceCell::new_with(Some(())), bytes: AtomicU64::new(bytes) };
+                    let slot = Slot {
+                        ready: OnceCell::new_with(Some(())),
+                        bytes: AtomicU64::new(bytes),
+                    };
                     slots.insert(digest, Arc::new(slot));
                 }
                 _ => durable::remove_all(&entry.path())?,
             }
         }
         let slots = Mutex::new(slots);
-        Ok(Self { inner: Arc::new(Inner { folder, budget, owner, server, slots, temporary: AtomicU64::new(0) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                folder,
+                budget,
+                owner,
+                server,
+                slots,
+                temporary: AtomicU64::new(0),
+            }),
+        })
     }
 
     /// Makes sure that a layer is there, fetching it if need be.
@@ -118,8 +142,15 @@ impl Layers {
         self.lease_with(layer, || async {
             let packed = self.temporary("packed");
             let blob = layer_blob(&digest);
-            let fetched = self.inner.server.download(&blob, &packed.0, layer.compressed_size).await;
-            fetched.map_err(|source| LayerError::Fetch { layer: digest, source })?;
+            let fetched = self
+                .inner
+                .server
+                .download(&blob, &packed.0, layer.compressed_size)
+                .await;
+            fetched.map_err(|source| LayerError::Fetch {
+                layer: digest,
+                source,
+            })?;
             self.unpack(layer, packed.0.clone()).await
         })
         .await
@@ -127,27 +158,44 @@ impl Layers {
 
     /// Takes a layer from the packed file of a build, checking all of it.
     pub(crate) async fn import(&self, layer: &Layer, packed: &Path) -> Result<Lease, LayerError> {
-        self.lease_with(layer, || self.unpack(layer, packed.to_owned())).await
+        self.lease_with(layer, || self.unpack(layer, packed.to_owned()))
+            .await
     }
 
     pub(crate) fn contains(&self, layer: Digest) -> bool {
-        self.slots().get(&layer).is_some_and(|slot| slot.ready.initialized())
+        self.slots()
+            .get(&layer)
+            .is_some_and(|slot| slot.ready.initialized())
     }
 
     /// Leases a layer that a running container uses already. None where it is not there.
     pub(crate) fn lease_present(&self, layer: Digest) -> Option<Lease> {
-        let slot = self.slots().get(&layer).filter(|slot| slot.ready.initialized()).cloned()?;
-        Some(Lease { path: self.folder_of(layer).join("root"), _slot: slot })
+        let slot = self
+            .slots()
+            .get(&layer)
+            .filter(|slot| slot.ready.initialized())
+            .cloned()?;
+        Some(Lease {
+            path: self.folder_of(layer).join("root"),
+            _slot: slot,
+        })
     }
 
-    async fn lease_with<F>(&self, layer: &Layer, make: impl FnOnce() -> F) -> Result<Lease, LayerError>
+    async fn lease_with<F>(
+        &self,
+        layer: &Layer,
+        make: impl FnOnce() -> F,
+    ) -> Result<Lease, LayerError>
     where
         F: Future<Output = Result<(), LayerError>>,
     {
         let digest = layer.diff_id;
         if layer.size > MAX_LAYER_BYTES || layer.compressed_size > MAX_LAYER_BYTES {
             let bytes = layer.size.max(layer.compressed_size);
-            return Err(LayerError::TooLarge { layer: digest, bytes });
+            return Err(LayerError::TooLarge {
+                layer: digest,
+                bytes,
+            });
         }
         let slot = self.slots().entry(digest).or_default().clone();
         let fresh = !slot.ready.initialized();
@@ -155,14 +203,23 @@ impl Layers {
         slot.ready.get_or_try_init(make).await?;
         let cache = self.clone();
         let folder = self.folder_of(digest);
-        let lease = Lease { path: folder.join("root"), _slot: slot };
+        let lease = Lease {
+            path: folder.join("root"),
+            _slot: slot,
+        };
         let kept = tokio::task::spawn_blocking(move || {
             // The time of this file is when the layer was last used.
-            File::options().append(true).open(folder.join("bytes"))?.set_modified(SystemTime::now())?;
+            File::options()
+                .append(true)
+                .open(folder.join("bytes"))?
+                .set_modified(SystemTime::now())?;
             if fresh { cache.make_room() } else { Ok(()) }
         });
         let kept = kept.await.map_err(io::Error::other).and_then(|kept| kept);
-        kept.map_err(|source| LayerError::Store { layer: digest, source })?;
+        kept.map_err(|source| LayerError::Store {
+            layer: digest,
+            source,
+        })?;
         Ok(lease)
     }
 
@@ -171,22 +228,34 @@ impl Layers {
         let layer = layer.clone();
         let digest = layer.diff_id;
         let done = tokio::task::spawn_blocking(move || cache.unpack_now(&layer, &packed)).await;
-        done.map_err(|error| LayerError::Store { layer: digest, source: io::Error::other(error) })?
+        done.map_err(|error| LayerError::Store {
+            layer: digest,
+            source: io::Error::other(error),
+        })?
     }
 
     fn unpack_now(&self, layer: &Layer, packed: &Path) -> Result<(), LayerError> {
         let digest = layer.diff_id;
-        let store = |source| LayerError::Store { layer: digest, source };
+        let store = |source| LayerError::Store {
+            layer: digest,
+            source,
+        };
         let unpacked = self.temporary("unpacked");
         let root = unpacked.0.join("root");
         fs::create_dir_all(&root).map_err(store)?;
         let packed = File::open(packed).map_err(store)?;
-        unpack::unpack(packed, layer, &root, self.inner.owner)
-            .map_err(|source| LayerError::Unpack { layer: digest, source })?;
+        unpack::unpack(packed, layer, &root, self.inner.owner).map_err(|source| {
+            LayerError::Unpack {
+                layer: digest,
+                source,
+            }
+        })?;
         let bytes = durable::size_of(&root);
         fs::write(unpacked.0.join("bytes"), bytes.to_string()).map_err(store)?;
         // A lost disk cache is refetched, but a half written one must not be taken for a whole one after a power cut.
-        File::open(&unpacked.0).and_then(|folder| sync_file_system(&folder)).map_err(store)?;
+        File::open(&unpacked.0)
+            .and_then(|folder| sync_file_system(&folder))
+            .map_err(store)?;
         let place = self.folder_of(digest);
         durable::remove_all(&place).map_err(store)?;
         fs::rename(&unpacked.0, place).map_err(store)?;
@@ -201,7 +270,8 @@ impl Layers {
         let mut unused: Vec<(SystemTime, Digest)> = Vec::new();
         let known: Vec<_> = self.slots().keys().copied().collect();
         for digest in known {
-            let used = fs::metadata(self.folder_of(digest).join("bytes")).and_then(|found| found.modified());
+            let used = fs::metadata(self.folder_of(digest).join("bytes"))
+                .and_then(|found| found.modified());
             unused.push((used.unwrap_or(SystemTime::UNIX_EPOCH), digest));
         }
         unused.sort();
@@ -209,12 +279,17 @@ impl Layers {
             let trash = self.temporary("trash");
             {
                 let mut slots = self.slots();
-                let total: u64 = slots.values().map(|slot| slot.bytes.load(Ordering::Relaxed)).sum();
+                let total: u64 = slots
+                    .values()
+                    .map(|slot| slot.bytes.load(Ordering::Relaxed))
+                    .sum();
                 if total <= self.inner.budget {
                     break;
                 }
                 // Leases and makers hold the slot too, and can only get it through the map that is locked here.
-                let idle = slots.get(&digest).is_some_and(|slot| slot.ready.initialized() && Arc::strong_count(slot) == 1);
+                let idle = slots
+                    .get(&digest)
+                    .is_some_and(|slot| slot.ready.initialized() && Arc::strong_count(slot) == 1);
                 if !idle {
                     continue;
                 }
@@ -236,15 +311,25 @@ impl Layers {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Slot>>> {
-        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[allow(unsafe_code, reason = "std has no call that syncs all files of a file system")]
+#[allow(
+    unsafe_code,
+    reason = "std has no call that syncs all files of a file system"
+)]
 fn sync_file_system(folder: &File) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     // SAFETY: the descriptor is open for as long as `folder` lives, and syncfs touches no memory of ours.
-    if unsafe { libc::syncfs(folder.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if unsafe { libc::syncfs(folder.as_raw_fd()) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]

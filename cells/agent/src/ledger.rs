@@ -139,7 +139,10 @@ impl TaskRecord {
     }
 
     pub(crate) fn report(&self) -> TaskReport {
-        TaskReport { task: self.task, state: self.state.clone() }
+        TaskReport {
+            task: self.task,
+            state: self.state.clone(),
+        }
     }
 }
 
@@ -152,7 +155,9 @@ impl Ledger {
         let file = folder.join("cell.json");
         let (mut identity, fresh) = match durable::read_json::<Identity>(&file, MAX_FILE_BYTES) {
             Ok(identity) => (identity, false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (Identity::begin(boot_id), true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Identity::begin(boot_id), true)
+            }
             Err(error) => return Err(error),
         };
         let rebooted = identity.boot_id != boot_id;
@@ -160,7 +165,11 @@ impl Ledger {
             boot_id.clone_into(&mut identity.boot_id);
             durable::write_json(&file, &identity)?;
         }
-        Ok(Self { folder: folder.to_owned(), identity: Mutex::new(identity), rebooted })
+        Ok(Self {
+            folder: folder.to_owned(),
+            identity: Mutex::new(identity),
+            rebooted,
+        })
     }
 
     pub(crate) fn cell(&self) -> CellId {
@@ -174,7 +183,12 @@ impl Ledger {
         hash.update(identity.nonce.to_string());
         hash.update([0]);
         hash.update(&identity.boot_id);
-        let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = hash
+            .finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         hex.parse().expect("32 hex digits are a GUID")
     }
 
@@ -190,7 +204,10 @@ impl Ledger {
             return Err(EpochError::Over { got: epoch, seen });
         }
         if epoch > seen {
-            let next = Identity { epoch, ..identity.clone() };
+            let next = Identity {
+                epoch,
+                ..identity.clone()
+            };
             durable::write_json(&self.folder.join("cell.json"), &next)
                 .map_err(|source| EpochError::Unrecorded { epoch, source })?;
             *identity = next;
@@ -227,13 +244,21 @@ impl Ledger {
     }
 
     fn identity(&self) -> Identity {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.identity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl Identity {
     fn begin(boot_id: &str) -> Self {
-        Self { cell: CellId::random(), nonce: Incarnation::random(), boot_id: boot_id.to_owned(), epoch: 0 }
+        Self {
+            cell: CellId::random(),
+            nonce: Incarnation::random(),
+            boot_id: boot_id.to_owned(),
+            epoch: 0,
+        }
     }
 }
 
@@ -265,7 +290,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Ledger::open(folder.path(), "boot-1").unwrap();
         let again = Ledger::open(folder.path(), "boot-1").unwrap();
-        assert_eq!((first.cell(), first.incarnation()), (again.cell(), again.incarnation()));
+        assert_eq!(
+            (first.cell(), first.incarnation()),
+            (again.cell(), again.incarnation())
+        );
         assert!(!again.rebooted);
         let rebooted = Ledger::open(folder.path(), "boot-2").unwrap();
         assert!(rebooted.rebooted && rebooted.cell() == first.cell());
@@ -278,7 +306,10 @@ mod tests {
         let ledger = Ledger::open(folder.path(), "b").unwrap();
         ledger.obey(7).unwrap();
         ledger.obey(7).unwrap();
-        assert!(matches!(ledger.obey(6), Err(EpochError::Over { got: 6, seen: 7 })));
+        assert!(matches!(
+            ledger.obey(6),
+            Err(EpochError::Over { got: 6, seen: 7 })
+        ));
         let ledger = Ledger::open(folder.path(), "b").unwrap();
         assert_eq!(ledger.epoch(), 7);
         assert!(ledger.obey(3).is_err());

@@ -75,9 +75,16 @@ impl Logs {
     /// Reads what sets there are. All count as ended until [`Logs::begin`] names them again.
     pub(crate) fn open(folder: PathBuf, containers: PathBuf, budgets: Budgets) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let logs = Self { folder, containers, budgets, sets: Mutex::default() };
+        let logs = Self {
+            folder,
+            containers,
+            budgets,
+            sets: Mutex::default(),
+        };
         for app in fs::read_dir(&logs.folder)? {
-            let Ok(found) = fs::read_dir(app?.path()) else { continue };
+            let Ok(found) = fs::read_dir(app?.path()) else {
+                continue;
+            };
             for entry in found {
                 let folder = entry?.path();
                 match durable::read_json::<LogMeta>(&folder.join("meta.json"), MAX_META_BYTES) {
@@ -95,7 +102,12 @@ impl Logs {
     fn add(&self, meta: LogMeta, folder: PathBuf) {
         let live = self.containers.join(&meta.name).join("logs");
         let app = meta.app;
-        let set = LogSet { folder, live, meta, progress: Mutex::default() };
+        let set = LogSet {
+            folder,
+            live,
+            meta,
+            progress: Mutex::default(),
+        };
         let ended = set.measure();
         set.progress().last_note_ns = ended.last_ns;
         set.progress().ended = Some(ended);
@@ -106,7 +118,10 @@ impl Logs {
     pub(crate) fn begin(&self, meta: LogMeta) -> io::Result<Arc<LogSet>> {
         let folder = self.folder.join(meta.app.to_string()).join(&meta.name);
         let find = |sets: &BTreeMap<AppId, Vec<Arc<LogSet>>>| {
-            sets.get(&meta.app)?.iter().find(|set| set.meta.name == meta.name).cloned()
+            sets.get(&meta.app)?
+                .iter()
+                .find(|set| set.meta.name == meta.name)
+                .cloned()
         };
         if find(&self.sets()).is_none() {
             fs::create_dir_all(&folder)?;
@@ -137,7 +152,13 @@ impl Logs {
     /// The sets of an app that may hold lines at or after `start_ns`.
     pub(crate) fn sets_of(&self, app: AppId, start_ns: i64) -> Vec<Arc<LogSet>> {
         let sets = self.sets().get(&app).cloned().unwrap_or_default();
-        sets.into_iter().filter(|set| set.progress().ended.is_none_or(|ended| ended.last_ns >= start_ns)).collect()
+        sets.into_iter()
+            .filter(|set| {
+                set.progress()
+                    .ended
+                    .is_none_or(|ended| ended.last_ns >= start_ns)
+            })
+            .collect()
     }
 
     fn make_room(&self, app: AppId) -> io::Result<()> {
@@ -173,13 +194,20 @@ impl Logs {
 }
 
 /// Moves the ended sets that exceed a budget from `sets` to `gone`, the oldest first.
-fn drop_oldest(sets: &mut Vec<Arc<LogSet>>, max_bytes: u64, max_sets: usize, gone: &mut Vec<Arc<LogSet>>) {
+fn drop_oldest(
+    sets: &mut Vec<Arc<LogSet>>,
+    max_bytes: u64,
+    max_sets: usize,
+    gone: &mut Vec<Arc<LogSet>>,
+) {
     let ended = |set: &Arc<LogSet>| set.progress().ended;
     sets.sort_by_key(|set| ended(set).map_or(i64::MAX, |ended| ended.last_ns));
     let mut bytes: u64 = sets.iter().filter_map(ended).map(|ended| ended.bytes).sum();
     let mut count = sets.iter().filter_map(ended).count();
     while bytes > max_bytes || count > max_sets {
-        let Some(oldest) = sets.first().and_then(ended) else { break };
+        let Some(oldest) = sets.first().and_then(ended) else {
+            break;
+        };
         bytes -= oldest.bytes;
         count -= 1;
         gone.push(sets.remove(0));
@@ -194,12 +222,17 @@ impl LogSet {
         let time_ns = clock::now_ns().max(progress.last_note_ns + 1);
         let text = text.replace('\n', " ");
         let append = || {
-            let mut file = OpenOptions::new().create(true).append(true).open(self.folder.join("notes"))?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(self.folder.join("notes"))?;
             file.write_all(format!("{time_ns} O {text}\n").as_bytes())
         };
         match append() {
             Ok(()) => progress.last_note_ns = time_ns,
-            Err(error) => tracing::warn!(name = %self.meta.name, %error, "could not add a line to an instance's log"),
+            Err(error) => {
+                tracing::warn!(name = %self.meta.name, %error, "could not add a line to an instance's log")
+            }
         }
     }
 
@@ -210,7 +243,12 @@ impl LogSet {
             Vec::new()
         });
         lines.reverse();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).chars().take(max_chars).collect();
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8_lossy(&bytes)
+                .chars()
+                .take(max_chars)
+                .collect()
+        };
         lines.into_iter().map(text).collect()
     }
 
@@ -219,7 +257,10 @@ impl LogSet {
     }
 
     fn measure(&self) -> Ended {
-        Ended { last_ns: read::last_time(self).unwrap_or(0), bytes: durable::size_of(&self.folder) }
+        Ended {
+            last_ns: read::last_time(self).unwrap_or(0),
+            bytes: durable::size_of(&self.folder),
+        }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

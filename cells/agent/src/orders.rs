@@ -12,7 +12,9 @@ use hyper::body::Frame;
 use model::droplet::Image;
 use model::ids::{InstanceId, StreamId, TaskId};
 use model::instance::InstanceEvent;
-use model::protocol::cell::{CellMessage, InstanceSpec, LogQuery, Order, OrderBody, StagingSpec, StreamRequest};
+use model::protocol::cell::{
+    CellMessage, InstanceSpec, LogQuery, Order, OrderBody, StagingSpec, StreamRequest,
+};
 use model::task::TaskState;
 use tokio::sync::mpsc;
 
@@ -45,7 +47,9 @@ pub(crate) async fn obey<E: Engine>(cell: &Arc<Cell<E>>, order: Order) -> CellMe
 
 async fn take<E: Engine>(cell: &Arc<Cell<E>>, order: Order) -> Result<(), Refusal> {
     let (epoch, keeper) = (order.epoch, cell.clone());
-    blocking(move || keeper.ledger.obey(epoch)).await.map_err(|error| text_of(&error))?;
+    blocking(move || keeper.ledger.obey(epoch))
+        .await
+        .map_err(|error| text_of(&error))?;
     match order.body {
         OrderBody::Run(spec) => run(cell, spec).await,
         OrderBody::Stop { instance } => stop(cell, instance).await,
@@ -58,7 +62,10 @@ async fn take<E: Engine>(cell: &Arc<Cell<E>>, order: Order) -> Result<(), Refusa
             Ok(())
         }
         OrderBody::ForgetTask { task } => forget_task(cell, task).await,
-        OrderBody::OpenStream { stream, request: StreamRequest::Logs(query) } => open_stream(cell, stream, query),
+        OrderBody::OpenStream {
+            stream,
+            request: StreamRequest::Logs(query),
+        } => open_stream(cell, stream, query),
     }
 }
 
@@ -67,12 +74,22 @@ async fn run<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<InstanceSpec>) -> Result<
         return Ok(());
     }
     if spec.stack != cell.stack {
-        return Err(format!("this cell offers stack {}, not {}", cell.stack, spec.stack));
+        return Err(format!(
+            "this cell offers stack {}, not {}",
+            cell.stack, spec.stack
+        ));
     }
-    if spec.layers.len() > Image::MAX_LAYERS || spec.layers.iter().any(|layer| layer.size > MAX_LAYER_BYTES) {
+    if spec.layers.len() > Image::MAX_LAYERS
+        || spec.layers.iter().any(|layer| layer.size > MAX_LAYER_BYTES)
+    {
         return Err("the droplet has more or larger layers than a cell takes".into());
     }
-    let live = cell.instances.all().iter().filter(|instance| !instance.record().state.is_exited()).count();
+    let live = cell
+        .instances
+        .all()
+        .iter()
+        .filter(|instance| !instance.record().state.is_exited())
+        .count();
     if live >= cell.capacity.containers as usize {
         return Err(format!("this cell is full: it has {live} instances"));
     }
@@ -85,25 +102,40 @@ async fn run<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<InstanceSpec>) -> Result<
     let instance = recorded.await.map_err(unrecorded)?;
     cell.instances.insert(instance.id, instance.clone());
     cell.reports.put_instance(instance.record().report());
-    cell.tracker.spawn(instance::live(cell.clone(), instance, instance::Start::Fresh(spec)));
+    cell.tracker.spawn(instance::live(
+        cell.clone(),
+        instance,
+        instance::Start::Fresh(spec),
+    ));
     Ok(())
 }
 
 async fn stop<E: Engine>(cell: &Arc<Cell<E>>, instance: InstanceId) -> Result<(), Refusal> {
-    let Some(instance) = cell.instances.get(instance) else { return Ok(()) };
+    let Some(instance) = cell.instances.get(instance) else {
+        return Ok(());
+    };
     let (keeper, stopping) = (cell.clone(), instance.clone());
-    let recorded = blocking(move || stopping.apply(&keeper, InstanceEvent::StopRequested, None)).await;
+    let recorded =
+        blocking(move || stopping.apply(&keeper, InstanceEvent::StopRequested, None)).await;
     // It is stopped in any case; without the record, an agent started anew would only not know that it was asked to.
     instance.stop.cancel();
     recorded.map_err(unrecorded)
 }
 
 async fn forget_instance<E: Engine>(cell: &Arc<Cell<E>>, id: InstanceId) -> Result<(), Refusal> {
-    if cell.instances.get(id).is_some_and(|instance| !instance.record().state.is_exited()) {
-        return Err(format!("instance {id} has not ended and cannot be forgotten"));
+    if cell
+        .instances
+        .get(id)
+        .is_some_and(|instance| !instance.record().state.is_exited())
+    {
+        return Err(format!(
+            "instance {id} has not ended and cannot be forgotten"
+        ));
     }
     let keeper = cell.clone();
-    blocking(move || keeper.ledger.forget_instance(id)).await.map_err(unrecorded)?;
+    blocking(move || keeper.ledger.forget_instance(id))
+        .await
+        .map_err(unrecorded)?;
     cell.instances.remove(id);
     cell.reports.forget_instance(id);
     Ok(())
@@ -113,9 +145,16 @@ async fn stage<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<StagingSpec>) -> Result
     if cell.tasks.get(spec.task).is_some() {
         return Ok(());
     }
-    let live = cell.tasks.all().iter().filter(|task| !matches!(task.record().state, TaskState::Done { .. })).count();
+    let live = cell
+        .tasks
+        .all()
+        .iter()
+        .filter(|task| !matches!(task.record().state, TaskState::Done { .. }))
+        .count();
     if live >= cell.config.concurrent_builds + staging::MAX_WAITING {
-        return Err(format!("this cell has {live} builds to do and takes no more"));
+        return Err(format!(
+            "this cell has {live} builds to do and takes no more"
+        ));
     }
     let (keeper, record) = (cell.clone(), TaskRecord::new(&spec, cell.stack.clone()));
     let recorded = blocking(move || -> io::Result<_> {
@@ -126,22 +165,36 @@ async fn stage<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<StagingSpec>) -> Result
     let task = recorded.await.map_err(unrecorded)?;
     cell.tasks.insert(task.id, task.clone());
     cell.reports.put_task(task.record().report());
-    cell.tracker.spawn(staging::live(cell.clone(), task, staging::Start::Fresh(spec)));
+    cell.tracker.spawn(staging::live(
+        cell.clone(),
+        task,
+        staging::Start::Fresh(spec),
+    ));
     Ok(())
 }
 
 async fn forget_task<E: Engine>(cell: &Arc<Cell<E>>, id: TaskId) -> Result<(), Refusal> {
-    if cell.tasks.get(id).is_some_and(|task| !matches!(task.record().state, TaskState::Done { .. })) {
+    if cell
+        .tasks
+        .get(id)
+        .is_some_and(|task| !matches!(task.record().state, TaskState::Done { .. }))
+    {
         return Err(format!("task {id} has not ended and cannot be forgotten"));
     }
     let keeper = cell.clone();
-    blocking(move || keeper.ledger.forget_task(id)).await.map_err(unrecorded)?;
+    blocking(move || keeper.ledger.forget_task(id))
+        .await
+        .map_err(unrecorded)?;
     cell.tasks.remove(id);
     cell.reports.forget_task(id);
     Ok(())
 }
 
-fn open_stream<E: Engine>(cell: &Arc<Cell<E>>, stream: StreamId, query: LogQuery) -> Result<(), Refusal> {
+fn open_stream<E: Engine>(
+    cell: &Arc<Cell<E>>,
+    stream: StreamId,
+    query: LogQuery,
+) -> Result<(), Refusal> {
     let Ok(permit) = cell.streams.clone().try_acquire_owned() else {
         return Err("this cell has too many streams open; ask again".into());
     };
@@ -159,7 +212,11 @@ fn open_stream<E: Engine>(cell: &Arc<Cell<E>>, stream: StreamId, query: LogQuery
     Ok(())
 }
 
-async fn send_logs<E: Engine>(cell: &Arc<Cell<E>>, stream: StreamId, query: LogQuery) -> Result<(), crate::server::ServerError> {
+async fn send_logs<E: Engine>(
+    cell: &Arc<Cell<E>>,
+    stream: StreamId,
+    query: LogQuery,
+) -> Result<(), crate::server::ServerError> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS);
     let body = StreamBody::new(stream::poll_fn(move |context| chunks.poll_recv(context)));
     let reader = cell.clone();
@@ -172,7 +229,11 @@ async fn send_logs<E: Engine>(cell: &Arc<Cell<E>>, stream: StreamId, query: LogQ
     tokio::join!(cell.server.stream(stream, BodyExt::boxed(body)), read).0
 }
 
-fn fill(logs: &logs::Logs, query: &LogQuery, sender: &mpsc::Sender<io::Result<Frame<Bytes>>>) -> io::Result<()> {
+fn fill(
+    logs: &logs::Logs,
+    query: &LogQuery,
+    sender: &mpsc::Sender<io::Result<Frame<Bytes>>>,
+) -> io::Result<()> {
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut failed = None;
     logs::read(logs, query, |line| {
@@ -181,7 +242,11 @@ fn fill(logs: &logs::Logs, query: &LogQuery, sender: &mpsc::Sender<io::Result<Fr
             return Reading::Stop;
         }
         chunk.push(b'\n');
-        if chunk.len() < CHUNK || sender.blocking_send(Ok(Frame::data(std::mem::take(&mut chunk).into()))).is_ok() {
+        if chunk.len() < CHUNK
+            || sender
+                .blocking_send(Ok(Frame::data(std::mem::take(&mut chunk).into())))
+                .is_ok()
+        {
             Reading::Continue
         } else {
             Reading::Stop

@@ -25,7 +25,10 @@ struct Inner {
 
 impl Reports {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::default(), revision: watch::Sender::new(0) }
+        Self {
+            inner: Mutex::default(),
+            revision: watch::Sender::new(0),
+        }
     }
 
     pub(crate) fn put_instance(&self, report: InstanceReport) {
@@ -55,9 +58,20 @@ impl Reports {
     /// The full report, and the revision it stands at.
     pub(crate) fn full(&self) -> (u64, CellMessage) {
         let inner = self.lock();
-        let instances = inner.instances.values().map(|(_, report)| report.clone()).collect();
-        let tasks = inner.tasks.values().map(|(_, report)| report.clone()).collect();
-        (*self.revision.borrow(), CellMessage::Report { instances, tasks })
+        let instances = inner
+            .instances
+            .values()
+            .map(|(_, report)| report.clone())
+            .collect();
+        let tasks = inner
+            .tasks
+            .values()
+            .map(|(_, report)| report.clone())
+            .collect();
+        (
+            *self.revision.borrow(),
+            CellMessage::Report { instances, tasks },
+        )
     }
 
     /// What changed after `revision`, in the order in which it changed, and the revision that this leads to.
@@ -70,7 +84,10 @@ impl Reports {
             .chain(tasks.map(|(at, report)| (*at, CellMessage::Task(report.clone()))))
             .collect();
         changes.sort_by_key(|(at, _)| *at);
-        (*self.revision.borrow(), changes.into_iter().map(|(_, message)| message).collect())
+        (
+            *self.revision.borrow(),
+            changes.into_iter().map(|(_, message)| message).collect(),
+        )
     }
 
     /// Wakes when there is something new.

@@ -57,7 +57,11 @@ pub(crate) enum ServerError {
     #[error("{request} had no answer in time")]
     TimedOut { request: String },
     #[error("{request} was answered with {status}: {text}")]
-    Status { request: String, status: StatusCode, text: String },
+    Status {
+        request: String,
+        status: StatusCode,
+        text: String,
+    },
     #[error("{request} sent more than {limit} bytes")]
     TooLarge { request: String, limit: u64 },
     #[error("{request} failed on the local file")]
@@ -94,7 +98,9 @@ pub(crate) struct Session {
 
 impl Server {
     pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.into() }
+        Self {
+            socket: socket.into(),
+        }
     }
 
     /// Opens the control connection.
@@ -107,15 +113,29 @@ impl Server {
             return Err(answer.refusal().await);
         }
         let epoch = number(answer.response.headers(), "slipway-epoch");
-        let Answer { name, response, connection } = answer;
+        let Answer {
+            name,
+            response,
+            connection,
+        } = answer;
         let upgraded = hyper::upgrade::on(response).await;
         drop(connection);
-        let io = upgraded.map(TokioIo::new).map_err(|source| ServerError::Broken { request: name, source })?;
+        let io = upgraded
+            .map(TokioIo::new)
+            .map_err(|source| ServerError::Broken {
+                request: name,
+                source,
+            })?;
         Ok(Session { io, epoch })
     }
 
     /// Fetches a blob into the file `to`, at most `limit` bytes.
-    pub(crate) async fn download(&self, blob: &str, to: &Path, limit: u64) -> Result<(), ServerError> {
+    pub(crate) async fn download(
+        &self,
+        blob: &str,
+        to: &Path,
+        limit: u64,
+    ) -> Result<(), ServerError> {
         retry(|| self.download_once(blob, to, limit)).await
     }
 
@@ -124,14 +144,22 @@ impl Server {
         if answer.response.status() != StatusCode::OK {
             return Err(answer.refusal().await);
         }
-        let local = |source| ServerError::File { request: format!("GET {}", blob_uri(blob)), source };
+        let local = |source| ServerError::File {
+            request: format!("GET {}", blob_uri(blob)),
+            source,
+        };
         let mut file = File::create(to).await.map_err(local)?;
         let mut received = 0;
         while let Some(frame) = answer.frame().await? {
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             received += data.len() as u64;
             if received > limit {
-                return Err(ServerError::TooLarge { request: answer.name, limit });
+                return Err(ServerError::TooLarge {
+                    request: answer.name,
+                    limit,
+                });
             }
             file.write_all(&data).await.map_err(local)?;
         }
@@ -141,7 +169,12 @@ impl Server {
     /// Whether the server has a blob.
     pub(crate) async fn has(&self, blob: &str) -> Result<bool, ServerError> {
         retry(|| async {
-            let answer = self.send(Request::builder().method(Method::HEAD).uri(blob_uri(blob)), empty()).await?;
+            let answer = self
+                .send(
+                    Request::builder().method(Method::HEAD).uri(blob_uri(blob)),
+                    empty(),
+                )
+                .await?;
             match answer.response.status() {
                 StatusCode::OK | StatusCode::NO_CONTENT => Ok(true),
                 StatusCode::NOT_FOUND => Ok(false),
@@ -157,13 +190,22 @@ impl Server {
     }
 
     async fn upload_once(&self, blob: &str, from: &Path) -> Result<(), ServerError> {
-        let local = |source| ServerError::File { request: format!("PUT {}", blob_uri(blob)), source };
+        let local = |source| ServerError::File {
+            request: format!("PUT {}", blob_uri(blob)),
+            source,
+        };
         let file = File::open(from).await.map_err(local)?;
         let size = file.metadata().await.map_err(local)?.len();
-        let body = BodyExt::boxed(StreamBody::new(ReaderStream::with_capacity(file, 64 * 1024).map_ok(Frame::data)));
+        let body = BodyExt::boxed(StreamBody::new(
+            ReaderStream::with_capacity(file, 64 * 1024).map_ok(Frame::data),
+        ));
         let request = Request::put(blob_uri(blob)).header(header::CONTENT_LENGTH, size);
         let answer = self.send(request, body).await?;
-        if answer.response.status().is_success() { Ok(()) } else { Err(answer.refusal().await) }
+        if answer.response.status().is_success() {
+            Ok(())
+        } else {
+            Err(answer.refusal().await)
+        }
     }
 
     /// Sends the stream that the server asked for.
@@ -171,35 +213,70 @@ impl Server {
         let request = Request::post(format!("/internal/streams/{stream}"))
             .header(header::CONTENT_TYPE, "application/x-ndjson");
         let answer = self.send(request, body).await?;
-        if answer.response.status().is_success() { Ok(()) } else { Err(answer.refusal().await) }
+        if answer.response.status().is_success() {
+            Ok(())
+        } else {
+            Err(answer.refusal().await)
+        }
     }
 
-    async fn send(&self, request: http::request::Builder, body: Body) -> Result<Answer, ServerError> {
-        let request = request.header(header::HOST, "slipway").body(body).expect("paths and headers are plain ASCII");
+    async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Result<Answer, ServerError> {
+        let request = request
+            .header(header::HOST, "slipway")
+            .body(body)
+            .expect("paths and headers are plain ASCII");
         let name = format!("{} {}", request.method(), request.uri());
-        let connect = |source| ServerError::Connect { socket: self.socket.to_path_buf(), source };
+        let connect = |source| ServerError::Connect {
+            socket: self.socket.to_path_buf(),
+            source,
+        };
         let connected = timeout(CONNECT, UnixStream::connect(&self.socket)).await;
-        let io = connected.map_err(|_| ServerError::TimedOut { request: name.clone() })?.map_err(connect)?;
-        let broken = |source| ServerError::Broken { request: name.clone(), source };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+        let io = connected
+            .map_err(|_| ServerError::TimedOut {
+                request: name.clone(),
+            })?
+            .map_err(connect)?;
+        let broken = |source| ServerError::Broken {
+            request: name.clone(),
+            source,
+        };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(broken)?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
             // What goes wrong here reaches the caller through its request or body.
             let _ = connection.with_upgrades().await;
         }));
         let response = timeout(ANSWER, sender.send_request(request)).await;
-        let response = response.map_err(|_| ServerError::TimedOut { request: name.clone() })?.map_err(broken)?;
-        Ok(Answer { name, response, connection })
+        let response = response
+            .map_err(|_| ServerError::TimedOut {
+                request: name.clone(),
+            })?
+            .map_err(broken)?;
+        Ok(Answer {
+            name,
+            response,
+            connection,
+        })
     }
 }
 
 impl Answer {
     async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, ServerError> {
         match timeout(IDLE, self.response.body_mut().frame()).await {
-            Err(_) => Err(ServerError::TimedOut { request: self.name.clone() }),
+            Err(_) => Err(ServerError::TimedOut {
+                request: self.name.clone(),
+            }),
             Ok(None) => Ok(None),
             Ok(Some(Ok(frame))) => Ok(Some(frame)),
-            Ok(Some(Err(source))) => Err(ServerError::Broken { request: self.name.clone(), source }),
+            Ok(Some(Err(source))) => Err(ServerError::Broken {
+                request: self.name.clone(),
+                source,
+            }),
         }
     }
 
@@ -215,11 +292,17 @@ impl Answer {
             }
         }
         let text = String::from_utf8_lossy(&text).into_owned();
-        ServerError::Status { request: self.name, status: self.response.status(), text }
+        ServerError::Status {
+            request: self.name,
+            status: self.response.status(),
+            text,
+        }
     }
 }
 
-async fn retry<T, F: Future<Output = Result<T, ServerError>>>(call: impl Fn() -> F) -> Result<T, ServerError> {
+async fn retry<T, F: Future<Output = Result<T, ServerError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, ServerError> {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
     for _ in 1..ATTEMPTS {
         match call().await {

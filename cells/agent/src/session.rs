@@ -43,8 +43,14 @@ pub(crate) async fn keep<E: Engine>(cell: Arc<Cell<E>>) {
         match broken {
             Ok(()) => tracing::info!("the server ended the session"),
             // A server that is away is told once, not at every try.
-            Err(error) if !quiet => tracing::warn!(error = format!("{error:#}"), "no session with the server; trying again"),
-            Err(error) => tracing::debug!(error = format!("{error:#}"), "still no session with the server"),
+            Err(error) if !quiet => tracing::warn!(
+                error = format!("{error:#}"),
+                "no session with the server; trying again"
+            ),
+            Err(error) => tracing::debug!(
+                error = format!("{error:#}"),
+                "still no session with the server"
+            ),
         }
         quiet = true;
         tokio::select! {
@@ -59,9 +65,13 @@ async fn converse<E: Engine>(cell: &Arc<Cell<E>>, talked: &mut bool) -> anyhow::
     let session = cell.server.open_session(cell.ledger.cell()).await?;
     if let Some(epoch) = session.epoch {
         let keeper = cell.clone();
-        blocking(move || keeper.ledger.obey(epoch)).await.context("the server is not the leader any more")?;
+        blocking(move || keeper.ledger.obey(epoch))
+            .await
+            .context("the server is not the leader any more")?;
     }
-    let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
+    let codec = LengthDelimitedCodec::builder()
+        .max_frame_length(MAX_FRAME_BYTES)
+        .new_codec();
     let mut frames = Framed::new(session.io, codec);
     send(&mut frames, &CellMessage::Hello(hello(cell))).await?;
     let mut changes = cell.reports.subscribe();
@@ -100,7 +110,10 @@ async fn answer<E: Engine>(cell: &Arc<Cell<E>>, frame: &[u8]) -> anyhow::Result<
         // The text of the error could quote the order, and orders hold secrets.
         Err(error) => match serde_json::from_slice::<Numbered>(frame) {
             Ok(Numbered { seq }) => {
-                let message = format!("this cell does not understand the order, at byte {}", error.column());
+                let message = format!(
+                    "this cell does not understand the order, at byte {}",
+                    error.column()
+                );
                 Ok(CellMessage::Refused { seq, message })
             }
             Err(_) => bail!("the server sent something that is no order"),
@@ -123,15 +136,25 @@ fn hello<E: Engine>(cell: &Cell<E>) -> CellHello {
 
 async fn heartbeat_of<E: Engine>(cell: &Arc<Cell<E>>) -> CellMessage {
     let data = cell.config.data.clone();
-    let free_disk = blocking(move || capacity::free_disk(&data)).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "could not measure free disk space");
-        Megabytes(0)
-    });
-    let usage = cell.instances.all().iter().filter_map(|instance| instance.usage()).collect();
+    let free_disk = blocking(move || capacity::free_disk(&data))
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not measure free disk space");
+            Megabytes(0)
+        });
+    let usage = cell
+        .instances
+        .all()
+        .iter()
+        .filter_map(|instance| instance.usage())
+        .collect();
     CellMessage::Heartbeat { usage, free_disk }
 }
 
 async fn send(frames: &mut Frames, message: &CellMessage) -> anyhow::Result<()> {
     let bytes = serde_json::to_vec(message).context("could not write a message as JSON")?;
-    timeout(SEND, frames.send(Bytes::from(bytes))).await.context("the server takes no more")?.context("the session broke off")
+    timeout(SEND, frames.send(Bytes::from(bytes)))
+        .await
+        .context("the server takes no more")?
+        .context("the session broke off")
 }

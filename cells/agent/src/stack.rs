@@ -12,15 +12,29 @@ use sha2::{Digest as _, Sha256};
 
 /// Reads this host's identity below `root`, which is `/` but in tests.
 pub(crate) fn identify(root: &Path) -> Stack {
-    let mut facts = vec![format!("arch {}", std::env::consts::ARCH), format!("libc {}", libc_version())];
+    let mut facts = vec![
+        format!("arch {}", std::env::consts::ARCH),
+        format!("libc {}", libc_version()),
+    ];
     let release = fs::read_to_string(root.join("etc/os-release"));
-    let release = release.or_else(|_| fs::read_to_string(root.join("usr/lib/os-release"))).unwrap_or_default();
+    let release = release
+        .or_else(|_| fs::read_to_string(root.join("usr/lib/os-release")))
+        .unwrap_or_default();
     let keys = ["ID=", "VERSION_ID="];
-    facts.extend(release.lines().filter(|line| keys.iter().any(|key| line.starts_with(key))).map(str::to_owned));
+    facts.extend(
+        release
+            .lines()
+            .filter(|line| keys.iter().any(|key| line.starts_with(key)))
+            .map(str::to_owned),
+    );
     facts.extend(jdks(&root.join("usr/lib/jvm")));
     facts.extend(maven(&root.join("usr/share/maven/lib")));
     let hash = Sha256::digest(facts.join("\n"));
-    let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hash
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Stack(format!("host-{hex}"))
 }
 
@@ -28,10 +42,18 @@ pub(crate) fn identify(root: &Path) -> Stack {
 fn jdks(folder: &Path) -> BTreeSet<String> {
     let homes = fs::read_dir(folder).into_iter().flatten().flatten();
     let releases = homes.filter_map(|home| fs::read_to_string(home.path().join("release")).ok());
-    let keys = ["IMPLEMENTOR=", "IMPLEMENTOR_VERSION=", "JAVA_RUNTIME_VERSION=", "JAVA_VERSION="];
+    let keys = [
+        "IMPLEMENTOR=",
+        "IMPLEMENTOR_VERSION=",
+        "JAVA_RUNTIME_VERSION=",
+        "JAVA_VERSION=",
+    ];
     releases
         .map(|release| {
-            let mut lines: Vec<_> = release.lines().filter(|line| keys.iter().any(|key| line.starts_with(key))).collect();
+            let mut lines: Vec<_> = release
+                .lines()
+                .filter(|line| keys.iter().any(|key| line.starts_with(key)))
+                .collect();
             lines.sort_unstable();
             format!("jdk {}", lines.join(" "))
         })
@@ -41,7 +63,10 @@ fn jdks(folder: &Path) -> BTreeSet<String> {
 fn maven(folder: &Path) -> BTreeSet<String> {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = files.filter_map(|file| file.file_name().into_string().ok());
-    names.filter(|name| name.starts_with("maven-core-")).map(|name| format!("maven {name}")).collect()
+    names
+        .filter(|name| name.starts_with("maven-core-"))
+        .map(|name| format!("maven {name}"))
+        .collect()
 }
 
 #[cfg(target_env = "gnu")]
@@ -54,7 +79,9 @@ fn libc_version() -> String {
 
 #[cfg(not(target_env = "gnu"))]
 fn libc_version() -> String {
-    option_env!("CARGO_CFG_TARGET_ENV").unwrap_or("unknown").to_owned()
+    option_env!("CARGO_CFG_TARGET_ENV")
+        .unwrap_or("unknown")
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -70,14 +97,32 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        write("etc/os-release", "PRETTY_NAME=\"x\"\nID=debian\nVERSION_ID=\"12\"\n");
-        write("usr/lib/jvm/java-17/release", "IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.1\"\nSOURCE=\"x\"\n");
+        write(
+            "etc/os-release",
+            "PRETTY_NAME=\"x\"\nID=debian\nVERSION_ID=\"12\"\n",
+        );
+        write(
+            "usr/lib/jvm/java-17/release",
+            "IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.1\"\nSOURCE=\"x\"\n",
+        );
         let first = identify(root);
-        assert!(first.0.starts_with("host-") && first.0.len() == 17, "{first}");
-        write("etc/os-release", "PRETTY_NAME=\"y\"\nID=debian\nVERSION_ID=\"12\"\n");
-        write("usr/lib/jvm/alias/release", "JAVA_VERSION=\"17.0.1\"\nIMPLEMENTOR=\"Debian\"\n");
+        assert!(
+            first.0.starts_with("host-") && first.0.len() == 17,
+            "{first}"
+        );
+        write(
+            "etc/os-release",
+            "PRETTY_NAME=\"y\"\nID=debian\nVERSION_ID=\"12\"\n",
+        );
+        write(
+            "usr/lib/jvm/alias/release",
+            "JAVA_VERSION=\"17.0.1\"\nIMPLEMENTOR=\"Debian\"\n",
+        );
         assert_eq!(identify(root), first);
-        write("usr/lib/jvm/java-17/release", "IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.2\"\n");
+        write(
+            "usr/lib/jvm/java-17/release",
+            "IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.2\"\n",
+        );
         assert_ne!(identify(root), first);
     }
 }

@@ -58,12 +58,23 @@ enum Ending {
 
 pub(crate) fn log_meta(record: &TaskRecord) -> LogMeta {
     let name = record.task.to_string();
-    LogMeta { app: record.app, source: LogSource::Staging, notes: LogSource::Staging, index: 0, name }
+    LogMeta {
+        app: record.app,
+        source: LogSource::Staging,
+        notes: LogSource::Staging,
+        index: 0,
+        name,
+    }
 }
 
 impl Task {
     pub(crate) fn new(record: TaskRecord, logs: Arc<LogSet>) -> Arc<Self> {
-        Arc::new(Self { id: record.task, record: Mutex::new(record), logs, cancel: CancellationToken::new() })
+        Arc::new(Self {
+            id: record.task,
+            record: Mutex::new(record),
+            logs,
+            cancel: CancellationToken::new(),
+        })
     }
 
     pub(crate) fn record(&self) -> TaskRecord {
@@ -76,7 +87,11 @@ impl Task {
         if matches!(record.state, TaskState::Done { .. }) {
             return Ok(());
         }
-        let next = TaskRecord { state, since_us: clock::now_us(), ..record.clone() };
+        let next = TaskRecord {
+            state,
+            since_us: clock::now_us(),
+            ..record.clone()
+        };
         let saved = cell.ledger.save_task(&next);
         // A start that is not on disk must not happen; every other change is true whether or not the disk took it.
         if saved.is_ok() || next.state != TaskState::Started {
@@ -97,7 +112,11 @@ impl Task {
 }
 
 /// Lives one build's life to its end, or to the end of this agent.
-pub(crate) async fn live<E: Engine>(cell: Arc<Cell<E>>, task: Arc<Task>, start: Start<E::Container>) {
+pub(crate) async fn live<E: Engine>(
+    cell: Arc<Cell<E>>,
+    task: Arc<Task>,
+    start: Start<E::Container>,
+) {
     let life = Life { cell, task };
     let shutdown = life.cell.shutdown.clone();
     match start {
@@ -118,7 +137,10 @@ pub(crate) async fn live<E: Engine>(cell: Arc<Cell<E>>, task: Arc<Task>, start: 
         Start::Adopted(container) => {
             // It runs already, so it does not wait for its turn; but while it runs, others do.
             let app = life.task.record().app;
-            let _turn = life.cell.build_caches.take_turn_now(app, &life.cell.build_slots);
+            let _turn = life
+                .cell
+                .build_caches
+                .take_turn_now(app, &life.cell.build_slots);
             life.supervise(container).await;
         }
     }
@@ -132,8 +154,14 @@ struct Life<E: Engine> {
 impl<E: Engine> Life<E> {
     /// Fetches the package and starts the container. None if the agent ends before.
     async fn start(&self, spec: &StagingSpec) -> Result<Option<E::Container>, TaskOutcome> {
-        let internal = |message| TaskOutcome::Failed { failure: StagingFailure::Internal { message } };
-        self.note(format!("Cell {} creating container for build {}", self.cell.config.name, spec.build)).await;
+        let internal = |message| TaskOutcome::Failed {
+            failure: StagingFailure::Internal { message },
+        };
+        self.note(format!(
+            "Cell {} creating container for build {}",
+            self.cell.config.name, spec.build
+        ))
+        .await;
         let package = self.folder().join("in/package.zip");
         let fetched = tokio::select! {
             biased;
@@ -144,11 +172,19 @@ impl<E: Engine> Life<E> {
         fetched.map_err(internal)?;
         let (cell, order) = (self.cell.clone(), spec.clone());
         let prepared = blocking(move || prepare::prepare(&cell, &order)).await;
-        let container_spec = prepared.map_err(|error| internal(format!("could not prepare the build: {error}")))?;
+        let container_spec =
+            prepared.map_err(|error| internal(format!("could not prepare the build: {error}")))?;
         let started = self.apply(TaskState::Started).await;
-        started.map_err(|error| internal(format!("could not record the start of the build: {error}")))?;
+        started.map_err(|error| {
+            internal(format!("could not record the start of the build: {error}"))
+        })?;
         let container = self.cell.engine.start(container_spec).await;
-        container.map(Some).map_err(|error| internal(format!("could not start the build's container: {}", text_of(&error))))
+        container.map(Some).map_err(|error| {
+            internal(format!(
+                "could not start the build's container: {}",
+                text_of(&error)
+            ))
+        })
     }
 
     async fn fetch_package(&self, spec: &StagingSpec, to: PathBuf) -> Result<(), String> {
@@ -157,12 +193,23 @@ impl<E: Engine> Life<E> {
             durable::remove_all(&folder)?;
             std::fs::create_dir_all(folder.join("in"))
         });
-        made.await.map_err(|error| format!("could not make the build's folder: {error}"))?;
+        made.await
+            .map_err(|error| format!("could not make the build's folder: {error}"))?;
         let blob = package_blob(&spec.package);
-        self.cell.server.download(&blob, &to, spec.package_size).await.map_err(|error| text_of(&error))?;
+        self.cell
+            .server
+            .download(&blob, &to, spec.package_size)
+            .await
+            .map_err(|error| text_of(&error))?;
         let wanted = spec.package;
-        let got = blocking(move || output::digest_of(&to)).await.map_err(|error| format!("could not read the package: {error}"))?;
-        if got == wanted { Ok(()) } else { Err(format!("package {wanted} arrived as {got}")) }
+        let got = blocking(move || output::digest_of(&to))
+            .await
+            .map_err(|error| format!("could not read the package: {error}"))?;
+        if got == wanted {
+            Ok(())
+        } else {
+            Err(format!("package {wanted} arrived as {got}"))
+        }
     }
 
     /// Watches the container to its end and settles the outcome. Returns early where the agent ends.
@@ -170,22 +217,26 @@ impl<E: Engine> Life<E> {
         let outcome = match self.watch(&container).await {
             Ending::AgentStops => return,
             Ending::Cancelled => {
-                self.note("Build is cancelled".to_owned()).await;
-                terminate(&container, GRACE).await;
-                TaskOutcome::Cancelled
+                self.cut_short(&container, "Build is cancelled", TaskOutcome::Cancelled)
+                    .await
             }
             Ending::TimedOut => {
                 let seconds = self.task.record().timeout.as_secs();
-                self.note(format!("Build takes longer than {seconds} s and is ended")).await;
-                let last_lines = self.last_lines().await;
-                terminate(&container, GRACE).await;
-                TaskOutcome::Failed { failure: StagingFailure::TimedOut { seconds, last_lines } }
+                let failure = StagingFailure::TimedOut {
+                    seconds,
+                    last_lines: self.last_lines().await,
+                };
+                let note = format!("Build takes longer than {seconds} s and is ended");
+                self.cut_short(&container, &note, TaskOutcome::Failed { failure })
+                    .await
             }
             Ending::OutOfDisk => {
                 let limit_bytes = self.task.record().limits.disk.bytes();
-                self.note(format!("Build exceeded its disk limit of {limit_bytes} bytes and is ended")).await;
-                terminate(&container, GRACE).await;
-                TaskOutcome::Failed { failure: StagingFailure::OutOfDisk { limit_bytes } }
+                let failure = StagingFailure::OutOfDisk { limit_bytes };
+                let note =
+                    format!("Build exceeded its disk limit of {limit_bytes} bytes and is ended");
+                self.cut_short(&container, &note, TaskOutcome::Failed { failure })
+                    .await
             }
             Ending::Ended(ended) => tokio::select! {
                 biased;
@@ -197,10 +248,23 @@ impl<E: Engine> Life<E> {
         self.finish(outcome, Some(&container)).await;
     }
 
+    async fn cut_short(
+        &self,
+        container: &E::Container,
+        note: &str,
+        outcome: TaskOutcome,
+    ) -> TaskOutcome {
+        self.note(note.to_owned()).await;
+        terminate(container, GRACE).await;
+        outcome
+    }
+
     async fn watch(&self, container: &E::Container) -> Ending {
         let record = self.task.record();
         let limit = record.limits.disk.bytes();
-        let left = record.timeout.saturating_sub(clock::elapsed_since(record.since_us));
+        let left = record
+            .timeout
+            .saturating_sub(clock::elapsed_since(record.since_us));
         tokio::select! {
             biased;
             ended = container.wait() => Ending::Ended(ended.map_err(|error| text_of(&error))),
@@ -240,13 +304,16 @@ impl<E: Engine> Life<E> {
                 Err(message) => internal(message),
             },
             // A tool that the kernel killed is reported as failed by the lifecycle, which cannot know why.
-            _ if ended.oom_killed => {
-                failed(StagingFailure::OutOfMemory { limit_bytes: self.task.record().limits.memory.bytes() })
-            }
+            _ if ended.oom_killed => failed(StagingFailure::OutOfMemory {
+                limit_bytes: self.task.record().limits.memory.bytes(),
+            }),
             Ok(output::Output::Failed(failure)) => failed(failure),
             Err(problem) => {
                 let lines = self.last_lines().await.join(" / ");
-                internal(format!("the lifecycle ended with status {}, and {problem}; its last output: {lines}", ended.status))
+                internal(format!(
+                    "the lifecycle ended with status {}, and {problem}; its last output: {lines}",
+                    ended.status
+                ))
             }
         }
     }
@@ -255,7 +322,12 @@ impl<E: Engine> Life<E> {
     async fn store(&self, image: &model::droplet::Image) -> Result<(), String> {
         let out = self.folder().join("out/layers");
         let bytes: u64 = image.layers.iter().map(|layer| layer.compressed_size).sum();
-        self.note(format!("Storing droplet of {} layers, {} KiB", image.layers.len(), bytes.div_ceil(1024))).await;
+        self.note(format!(
+            "Storing droplet of {} layers, {} KiB",
+            image.layers.len(),
+            bytes.div_ceil(1024)
+        ))
+        .await;
         for layer in &image.layers {
             output::store_layer(&self.cell.layers, &self.cell.server, layer, &out).await?;
         }
@@ -278,7 +350,12 @@ impl<E: Engine> Life<E> {
                 return;
             }
         }
-        let (cell, logs, folder, app) = (self.cell.clone(), self.task.logs.clone(), self.folder(), self.task.record().app);
+        let (cell, logs, folder, app) = (
+            self.cell.clone(),
+            self.task.logs.clone(),
+            self.folder(),
+            self.task.record().app,
+        );
         let cleared = blocking(move || {
             cell.logs.end(&logs)?;
             durable::remove_all(&folder)?;

@@ -26,11 +26,20 @@ pub(super) enum Ending {
 
 /// The end of an instance that had no container.
 pub(super) fn before_start(reason: ExitReason) -> Exit {
-    Exit { reason, status: None, ran_ms: 0, last_lines: Vec::new() }
+    Exit {
+        reason,
+        status: None,
+        ran_ms: 0,
+        last_lines: Vec::new(),
+    }
 }
 
 /// The end of an instance whose container has ended as `ended` says.
-pub(super) fn exit(record: &InstanceRecord, ended: Result<ContainerExit, String>, last_lines: Vec<String>) -> Exit {
+pub(super) fn exit(
+    record: &InstanceRecord,
+    ended: Result<ContainerExit, String>,
+    last_lines: Vec<String>,
+) -> Exit {
     let decided = match (&record.verdict, &record.state) {
         (Some(verdict), _) => Some(verdict.clone()),
         (None, InstanceState::Stopping) => Some(ExitReason::Stopped),
@@ -43,14 +52,22 @@ pub(super) fn exit(record: &InstanceRecord, ended: Result<ContainerExit, String>
             ran_ms: u64::try_from(ended.ran.as_millis()).unwrap_or(u64::MAX),
             last_lines,
         },
-        Err(message) => Exit { reason: decided.unwrap_or(ExitReason::Lost { message }), status: None, ran_ms: 0, last_lines },
+        Err(message) => Exit {
+            reason: decided.unwrap_or(ExitReason::Lost { message }),
+            status: None,
+            ran_ms: 0,
+            last_lines,
+        },
     }
 }
 
 fn by_itself(record: &InstanceRecord, ended: &ContainerExit) -> ExitReason {
     if ended.oom_killed {
         let limit_bytes = record.limits.memory.bytes();
-        ExitReason::OutOfMemory { limit_bytes, peak_bytes: ended.peak_memory_bytes }
+        ExitReason::OutOfMemory {
+            limit_bytes,
+            peak_bytes: ended.peak_memory_bytes,
+        }
     } else {
         ExitReason::Exited
     }
@@ -58,12 +75,22 @@ fn by_itself(record: &InstanceRecord, ended: &ContainerExit) -> ExitReason {
 
 /// Cloud Foundry's line about an exit.
 pub(super) fn exit_line(exit: &Exit, exceeded_grace: Option<Duration>) -> String {
-    let status = exit.status.map_or_else(|| "Exit status unknown".to_owned(), |status| format!("Exit status {status}"));
-    let graceless = exceeded_grace.map(|grace| format!(" (exceeded {}s graceful shutdown interval)", grace.as_secs()));
+    let status = exit.status.map_or_else(
+        || "Exit status unknown".to_owned(),
+        |status| format!("Exit status {status}"),
+    );
+    let graceless = exceeded_grace.map(|grace| {
+        format!(
+            " (exceeded {}s graceful shutdown interval)",
+            grace.as_secs()
+        )
+    });
     let tail = match &exit.reason {
         ExitReason::OutOfMemory { .. } => " (out of memory)".to_owned(),
         ExitReason::OutOfDisk { .. } => " (out of disk)".to_owned(),
-        ExitReason::NotStarted { message } => return format!("Could not create container: {message}"),
+        ExitReason::NotStarted { message } => {
+            return format!("Could not create container: {message}");
+        }
         ExitReason::Lost { message } => format!(" ({message})"),
         _ => String::new(),
     };
@@ -73,13 +100,27 @@ pub(super) fn exit_line(exit: &Exit, exceeded_grace: Option<Duration>) -> String
 /// What the cell says when it decides to end an instance.
 pub(super) fn sentence(verdict: &ExitReason) -> String {
     match verdict {
-        ExitReason::NeverHealthy { timeout_s, check, listening } => {
-            let listening: Vec<_> = listening.iter().map(|listener| listener.address.to_string()).collect();
-            let listening = if listening.is_empty() { "nothing".to_owned() } else { listening.join(", ") };
+        ExitReason::NeverHealthy {
+            timeout_s,
+            check,
+            listening,
+        } => {
+            let listening: Vec<_> = listening
+                .iter()
+                .map(|listener| listener.address.to_string())
+                .collect();
+            let listening = if listening.is_empty() {
+                "nothing".to_owned()
+            } else {
+                listening.join(", ")
+            };
             format!("Instance never healthy after {timeout_s}s: {check}; it listens on {listening}")
         }
         ExitReason::BecameUnhealthy { check } => format!("Instance became unhealthy: {check}"),
-        ExitReason::OutOfDisk { limit_bytes, used_bytes } => {
+        ExitReason::OutOfDisk {
+            limit_bytes,
+            used_bytes,
+        } => {
             format!("Instance exceeded its disk limit: {used_bytes} of {limit_bytes} bytes")
         }
         _ => "Instance is ended by its cell".to_owned(),

@@ -21,7 +21,9 @@ pub(super) struct Place<'a> {
 pub(super) fn choose_port(isolation: Isolation) -> io::Result<u16> {
     match isolation {
         Isolation::Container => Ok(PORT),
-        Isolation::Process => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()),
+        Isolation::Process => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port()),
     }
 }
 
@@ -34,7 +36,10 @@ pub(super) fn complete(spec: &InstanceSpec, place: &Place<'_>) -> Env {
         ("VCAP_APP_PORT", &port),
         ("VCAP_APP_HOST", "0.0.0.0"),
         ("CF_INSTANCE_PORT", &port),
-        ("CF_INSTANCE_PORTS", &format!(r#"[{{"external":{port},"internal":{port}}}]"#)),
+        (
+            "CF_INSTANCE_PORTS",
+            &format!(r#"[{{"external":{port},"internal":{port}}}]"#),
+        ),
         ("CF_INSTANCE_GUID", &spec.instance.to_string()),
         ("INSTANCE_GUID", &spec.instance.to_string()),
         ("CF_INSTANCE_INDEX", &spec.index.to_string()),
@@ -55,7 +60,9 @@ pub(super) fn complete(spec: &InstanceSpec, place: &Place<'_>) -> Env {
     // Diego sets en_US.UTF-8, which its root file system has. A host's own /usr surely has only C.UTF-8.
     env.set_default("LANG", "C.UTF-8");
     env.set_default("MEMORY_LIMIT", format!("{}m", spec.limits.memory.0));
-    let application = env.get("VCAP_APPLICATION").map(|text| describe_instance(text, spec, place.port));
+    let application = env
+        .get("VCAP_APPLICATION")
+        .map(|text| describe_instance(text, spec, place.port));
     if let Some(application) = application {
         env.set("VCAP_APPLICATION", application);
     }
@@ -64,7 +71,9 @@ pub(super) fn complete(spec: &InstanceSpec, place: &Place<'_>) -> Env {
 
 /// Adds to `VCAP_APPLICATION` what Cloud Foundry's launcher adds. A text that is no object stays as it is.
 fn describe_instance(text: &str, spec: &InstanceSpec, port: u16) -> String {
-    let Ok(serde_json::Value::Object(mut application)) = serde_json::from_str(text) else { return text.to_owned() };
+    let Ok(serde_json::Value::Object(mut application)) = serde_json::from_str(text) else {
+        return text.to_owned();
+    };
     application.insert("instance_id".into(), spec.instance.to_string().into());
     application.insert("instance_index".into(), spec.index.into());
     application.insert("host".into(), "0.0.0.0".into());

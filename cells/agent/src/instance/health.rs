@@ -69,15 +69,23 @@ async fn look(check: &HealthCheck, address: SocketAddr) -> Result<(), Failure> {
             HealthCheckKind::Http { endpoint } => get(address, endpoint).await,
         }
     };
-    let limit = if check.invocation_timeout.is_zero() { HealthCheck::INVOCATION_TIMEOUT } else { check.invocation_timeout };
-    timeout(limit, tried).await.unwrap_or_else(|_| Err(format!("no answer within {} ms", limit.as_millis())))
+    let limit = if check.invocation_timeout.is_zero() {
+        HealthCheck::INVOCATION_TIMEOUT
+    } else {
+        check.invocation_timeout
+    };
+    timeout(limit, tried)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} ms", limit.as_millis())))
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
-    TcpStream::connect(address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        _ => error.to_string(),
-    })
+    TcpStream::connect(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            _ => error.to_string(),
+        })
 }
 
 async fn get(address: SocketAddr, endpoint: &str) -> Result<(), Failure> {
@@ -89,7 +97,9 @@ async fn get(address: SocketAddr, endpoint: &str) -> Result<(), Failure> {
         .map_err(|error| format!("not a usable endpoint: {error}"))?;
     let stream = connect(address).await?;
     let broken = |error: hyper::Error| format!("no usable HTTP answer: {error}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
     let _connection = AbortOnDropHandle::new(tokio::spawn(async move {
         // What goes wrong here reaches the request.
         let _ = connection.await;
@@ -98,5 +108,92 @@ async fn get(address: SocketAddr, endpoint: &str) -> Result<(), Failure> {
     match answer.status().as_u16() {
         200 => Ok(()),
         other => Err(format!("answered {other} instead of 200")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn check(kind: HealthCheckKind) -> HealthCheck {
+        HealthCheck {
+            kind,
+            ..HealthCheck::default_for("web")
+        }
+    }
+
+    /// Answers each request with the next of `answers`, and gives back what was asked.
+    async fn app(answers: &'static [&'static str]) -> (SocketAddr, AbortOnDropHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).await.unwrap();
+                asked.push(String::from_utf8_lossy(&request[..read]).into_owned());
+                stream
+                    .write_all(
+                        format!(
+                            "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                        )
+                        .as_bytes(),
+                    )
+                    .await
+                    .unwrap();
+            }
+            asked
+        });
+        (address, AbortOnDropHandle::new(serving))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_200_is_healthy_and_the_request_is_cloud_foundrys() {
+        let (address, app) = app(&["503 Busy", "204 Empty", "302 Found", "200 OK"]).await;
+        let check = check(HealthCheckKind::Http {
+            endpoint: "/health?x=1".into(),
+        });
+        until_healthy(&check, address).await.unwrap();
+        let asked = app.await.unwrap();
+        let request = asked[3].to_lowercase();
+        assert!(
+            request.starts_with("get /health?x=1 http/1.1\r\n"),
+            "{request}"
+        );
+        assert!(
+            request.contains("user-agent: slipway-healthcheck\r\n")
+                && request.contains("x-forwarded-proto: https\r\n")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_single_failure_is_looked_at_again_before_an_instance_is_unhealthy() {
+        let (address, app) = app(&["200 OK", "503 Busy", "200 OK", "503 Busy", "500 Broken"]).await;
+        let check = check(HealthCheckKind::Http {
+            endpoint: "/".into(),
+        });
+        let begun = Instant::now();
+        let failure = until_unhealthy(&check, address).await;
+        assert_eq!(failure, "answered 500 instead of 200");
+        assert_eq!(begun.elapsed().as_secs(), 3 * 30 + 2);
+        assert_eq!(app.await.unwrap().len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_nobody_listens_on_is_never_healthy() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let failure = until_healthy(&check(HealthCheckKind::Port), address)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            describe(&HealthCheckKind::Port, 80, &failure),
+            "port 80: connection refused"
+        );
     }
 }

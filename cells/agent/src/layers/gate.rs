@@ -18,14 +18,20 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) const fn new() -> Self {
-        Self { header: [0; BLOCK], filled: 0, content: 0 }
+        Self {
+            header: [0; BLOCK],
+            filled: 0,
+            content: 0,
+        }
     }
 
     /// Takes note of the next bytes; an error where they must not be read on.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.content > 0 {
-                let skipped = usize::try_from(self.content).unwrap_or(usize::MAX).min(bytes.len());
+                let skipped = usize::try_from(self.content)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 self.content -= skipped as u64;
                 bytes = &bytes[skipped..];
                 continue;
@@ -51,13 +57,19 @@ fn content_after(header: &[u8; BLOCK]) -> io::Result<u64> {
     let size = header.entry_size()?;
     let extension = matches!(
         header.entry_type(),
-        EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
+        EntryType::GNULongName
+            | EntryType::GNULongLink
+            | EntryType::XHeader
+            | EntryType::XGlobalHeader
     );
     if extension && size > MAX_EXTENSION_BYTES {
-        return Err(io::Error::other(format!("an extended header of {size} bytes")));
+        return Err(io::Error::other(format!(
+            "an extended header of {size} bytes"
+        )));
     }
     if header.entry_type().is_gnu_sparse() {
         return Err(io::Error::other("a sparse file"));
     }
-    size.checked_next_multiple_of(BLOCK as u64).ok_or_else(|| io::Error::other("an entry of impossible size"))
+    size.checked_next_multiple_of(BLOCK as u64)
+        .ok_or_else(|| io::Error::other("an entry of impossible size"))
 }

@@ -24,7 +24,17 @@ const MAX_PATH_BYTES: usize = 4096;
 /// zstd windows beyond 128 MiB are refused, which bounds the memory of unpacking.
 const MAX_WINDOW_LOG: u32 = 27;
 /// Absolute links are resolved inside the container, where only the stack and the home exist.
-const LINK_ROOTS: [&str; 9] = ["home/vcap", "usr", "etc", "lib", "lib64", "bin", "sbin", "tmp", "dev/null"];
+const LINK_ROOTS: [&str; 9] = [
+    "home/vcap",
+    "usr",
+    "etc",
+    "lib",
+    "lib64",
+    "bin",
+    "sbin",
+    "tmp",
+    "dev/null",
+];
 
 /// Who owns unpacked files.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +49,7 @@ pub(crate) enum UnpackError {
     Broken(#[source] io::Error),
     #[error("entry '{path}': {why}")]
     Entry { path: String, why: &'static str },
-    #[error("could not write '{path}'")]
+    #[error("could not unpack '{path}'")]
     Write {
         path: String,
         #[source]
@@ -54,8 +64,21 @@ pub(crate) enum UnpackError {
 }
 
 /// Unpacks `packed` below the empty folder `root`.
-pub(crate) fn unpack(packed: impl Read, layer: &Layer, root: &Path, owner: Option<Owner>) -> Result<(), UnpackError> {
-    walk(packed, layer, &mut Target { root: Some(root), owner, ..Target::default() })
+pub(crate) fn unpack(
+    packed: impl Read,
+    layer: &Layer,
+    root: &Path,
+    owner: Option<Owner>,
+) -> Result<(), UnpackError> {
+    walk(
+        packed,
+        layer,
+        &mut Target {
+            root: Some(root),
+            owner,
+            ..Target::default()
+        },
+    )
 }
 
 /// Checks `packed` as [`unpack`] does, and writes nothing.
@@ -65,9 +88,18 @@ pub(crate) fn check(packed: impl Read, layer: &Layer) -> Result<(), UnpackError>
 
 fn walk(packed: impl Read, layer: &Layer, target: &mut Target<'_>) -> Result<(), UnpackError> {
     let mut decoder = zstd::Decoder::new(packed).map_err(UnpackError::Broken)?;
-    decoder.window_log_max(MAX_WINDOW_LOG).map_err(UnpackError::Broken)?;
+    decoder
+        .window_log_max(MAX_WINDOW_LOG)
+        .map_err(UnpackError::Broken)?;
     let limit = layer.size;
-    let measured = Measured { inner: decoder, gate: Gate::new(), hash: Sha256::new(), bytes: 0, limit, exceeded: false };
+    let measured = Measured {
+        inner: decoder,
+        gate: Gate::new(),
+        hash: Sha256::new(),
+        bytes: 0,
+        limit,
+        exceeded: false,
+    };
     let mut archive = Archive::new(BufReader::with_capacity(128 * 1024, measured));
     let walked = target.take_all(&mut archive);
     let mut rest = archive.into_inner();
@@ -84,7 +116,10 @@ fn walk(packed: impl Read, layer: &Layer, target: &mut Target<'_>) -> Result<(),
     drained.map_err(UnpackError::Broken)?;
     let digest = Digest::from_bytes(measured.hash.finalize().into());
     if digest != layer.diff_id || measured.bytes != layer.size {
-        return Err(UnpackError::Differs { got: measured.bytes, digest });
+        return Err(UnpackError::Differs {
+            got: measured.bytes,
+            digest,
+        });
     }
     target.finish()
 }
@@ -142,10 +177,17 @@ impl Target<'_> {
             return Ok(());
         }
         let raw = entry.path_bytes().into_owned();
-        let refuse = |why| UnpackError::Entry { path: shown(&raw), why };
+        let refuse = |why| UnpackError::Entry {
+            path: shown(&raw),
+            why,
+        };
         let path = relative(&raw).map_err(refuse)?;
         if path.as_os_str().is_empty() {
-            return if kind.is_dir() { Ok(()) } else { Err(refuse("has no name")) };
+            return if kind.is_dir() {
+                Ok(())
+            } else {
+                Err(refuse("has no name"))
+            };
         }
         let mode = entry.header().mode().map_err(UnpackError::Broken)? & 0o777;
         self.make_parents(&path, &refuse)?;
@@ -156,7 +198,10 @@ impl Target<'_> {
                 self.write_file(&path, mode, &mut entry)
             }
             EntryType::Symlink => {
-                let target = entry.link_name_bytes().ok_or_else(|| refuse("is a link without a target"))?.into_owned();
+                let target = entry
+                    .link_name_bytes()
+                    .ok_or_else(|| refuse("is a link without a target"))?
+                    .into_owned();
                 check_link(&path, &target).map_err(refuse)?;
                 self.reserve(&path, &refuse)?;
                 self.links.insert(path.clone());
@@ -166,14 +211,22 @@ impl Target<'_> {
                 })
             }
             EntryType::Link => {
-                let target = entry.link_name_bytes().ok_or_else(|| refuse("is a link without a target"))?.into_owned();
-                let target = relative(&target).map_err(|_| refuse("is a link that leads out of the layer"))?;
+                let target = entry
+                    .link_name_bytes()
+                    .ok_or_else(|| refuse("is a link without a target"))?
+                    .into_owned();
+                let target = relative(&target)
+                    .map_err(|_| refuse("is a link that leads out of the layer"))?;
                 if !self.files.contains(&target) {
-                    return Err(refuse("is a hard link to something that is no file before it"));
+                    return Err(refuse(
+                        "is a hard link to something that is no file before it",
+                    ));
                 }
                 self.claim(&path, &refuse)?;
                 let from = self.root.map(|root| root.join(target));
-                self.write(&path, |at, _| from.map_or(Ok(()), |from| fs::hard_link(from, at)))
+                self.write(&path, |at, _| {
+                    from.map_or(Ok(()), |from| fs::hard_link(from, at))
+                })
             }
             EntryType::Char | EntryType::Block | EntryType::Fifo => Err(refuse("is a device")),
             _ => Err(refuse("has a kind that layers do not have")),
@@ -181,7 +234,11 @@ impl Target<'_> {
     }
 
     /// Makes the folders above `path`. None of them can be a link, since only folders made here count.
-    fn make_parents(&mut self, path: &Path, refuse: &impl Fn(&'static str) -> UnpackError) -> Result<(), UnpackError> {
+    fn make_parents(
+        &mut self,
+        path: &Path,
+        refuse: &impl Fn(&'static str) -> UnpackError,
+    ) -> Result<(), UnpackError> {
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() && !self.folders.contains(parent) => {
                 self.make_parents(parent, refuse)?;
@@ -191,7 +248,12 @@ impl Target<'_> {
         }
     }
 
-    fn make_folder(&mut self, path: PathBuf, mode: u32, refuse: &impl Fn(&'static str) -> UnpackError) -> Result<(), UnpackError> {
+    fn make_folder(
+        &mut self,
+        path: PathBuf,
+        mode: u32,
+        refuse: &impl Fn(&'static str) -> UnpackError,
+    ) -> Result<(), UnpackError> {
         if !self.folders.contains(&path) {
             if self.files.contains(&path) || self.links.contains(&path) {
                 return Err(refuse("stands below or in place of a file or link"));
@@ -207,16 +269,26 @@ impl Target<'_> {
         Ok(())
     }
 
-    fn write_file<R: Read>(&self, path: &Path, mode: u32, entry: &mut Entry<'_, R>) -> Result<(), UnpackError> {
-        let modified = entry.header().mtime().ok().and_then(|seconds| {
-            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-        });
+    fn write_file<R: Read>(
+        &self,
+        path: &Path,
+        mode: u32,
+        entry: &mut Entry<'_, R>,
+    ) -> Result<(), UnpackError> {
+        let modified =
+            entry.header().mtime().ok().and_then(|seconds| {
+                SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+            });
         if self.root.is_none() {
             io::copy(entry, &mut io::sink()).map_err(UnpackError::Broken)?;
             return Ok(());
         }
         self.write(path, |at, owner| {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(at)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(at)?;
             io::copy(entry, &mut file)?;
             if let Some(owner) = owner {
                 std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
@@ -228,13 +300,21 @@ impl Target<'_> {
     }
 
     /// Notes a name that becomes a file.
-    fn claim(&mut self, path: &Path, refuse: &impl Fn(&'static str) -> UnpackError) -> Result<(), UnpackError> {
+    fn claim(
+        &mut self,
+        path: &Path,
+        refuse: &impl Fn(&'static str) -> UnpackError,
+    ) -> Result<(), UnpackError> {
         self.reserve(path, refuse)?;
         self.files.insert(path.to_owned());
         Ok(())
     }
 
-    fn reserve(&self, path: &Path, refuse: &impl Fn(&'static str) -> UnpackError) -> Result<(), UnpackError> {
+    fn reserve(
+        &self,
+        path: &Path,
+        refuse: &impl Fn(&'static str) -> UnpackError,
+    ) -> Result<(), UnpackError> {
         if self.folders.contains(path) || self.files.contains(path) || self.links.contains(path) {
             return Err(refuse("is there twice"));
         }
@@ -243,18 +323,30 @@ impl Target<'_> {
 
     fn within_bounds(&self) -> Result<(), UnpackError> {
         // Parents that are only implied count too.
-        if self.folders.len() + self.files.len() + self.links.len() >= MAX_ENTRIES { Err(UnpackError::TooMany) } else { Ok(()) }
+        if self.folders.len() + self.files.len() + self.links.len() >= MAX_ENTRIES {
+            Err(UnpackError::TooMany)
+        } else {
+            Ok(())
+        }
     }
 
-    fn write(&self, path: &Path, act: impl FnOnce(&Path, Option<Owner>) -> io::Result<()>) -> Result<(), UnpackError> {
+    fn write(
+        &self,
+        path: &Path,
+        act: impl FnOnce(&Path, Option<Owner>) -> io::Result<()>,
+    ) -> Result<(), UnpackError> {
         let Some(root) = self.root else { return Ok(()) };
-        act(&root.join(path), self.owner)
-            .map_err(|source| UnpackError::Write { path: path.display().to_string(), source })
+        act(&root.join(path), self.owner).map_err(|source| UnpackError::Write {
+            path: path.display().to_string(),
+            source,
+        })
     }
 
     fn finish(&self) -> Result<(), UnpackError> {
         for (path, mode) in self.modes.iter().rev() {
-            self.write(path, |at, _| fs::set_permissions(at, fs::Permissions::from_mode(*mode)))?;
+            self.write(path, |at, _| {
+                fs::set_permissions(at, fs::Permissions::from_mode(*mode))
+            })?;
         }
         let top = Path::new("");
         self.write(top, |at, owner| {
@@ -265,7 +357,9 @@ impl Target<'_> {
 }
 
 fn own(owner: Option<Owner>, path: &Path) -> io::Result<()> {
-    owner.map_or(Ok(()), |owner| std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid)))
+    owner.map_or(Ok(()), |owner| {
+        std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))
+    })
 }
 
 /// The path as a name below the root, without `.` parts.
@@ -295,7 +389,11 @@ fn check_link(path: &Path, target: &[u8]) -> Result<(), &'static str> {
     }
     let target = Path::new(std::ffi::OsStr::from_bytes(target));
     let out = "is a link that leads out of the layer";
-    let mut depth = if target.is_absolute() { 0 } else { path.components().count() - 1 };
+    let mut depth = if target.is_absolute() {
+        0
+    } else {
+        path.components().count() - 1
+    };
     for part in target.components() {
         match part {
             Component::Normal(_) => depth += 1,
@@ -305,10 +403,13 @@ fn check_link(path: &Path, target: &[u8]) -> Result<(), &'static str> {
         }
     }
     let allowed = |root: &&str| target.starts_with(Path::new("/").join(root));
-    if target.is_absolute() && !LINK_ROOTS.iter().any(|root| allowed(&root)) { Err(out) } else { Ok(()) }
+    if target.is_absolute() && !LINK_ROOTS.iter().any(|root| allowed(&root)) {
+        Err(out)
+    } else {
+        Ok(())
+    }
 }
 
 fn shown(raw: &[u8]) -> String {
     String::from_utf8_lossy(raw).chars().take(200).collect()
 }
-

@@ -30,8 +30,15 @@ pub(crate) enum Reading {
 }
 
 /// Gives the lines that `query` selects to `sink`. Blocks on the disk.
-pub(crate) fn read(logs: &Logs, query: &LogQuery, mut sink: impl FnMut(LogLine) -> Reading) -> io::Result<()> {
-    let mut merge = Merge { heads: BinaryHeap::new(), descending: query.descending };
+pub(crate) fn read(
+    logs: &Logs,
+    query: &LogQuery,
+    mut sink: impl FnMut(LogLine) -> Reading,
+) -> io::Result<()> {
+    let mut merge = Merge {
+        heads: BinaryHeap::new(),
+        descending: query.descending,
+    };
     for set in logs.sets_of(query.app, query.start_ns) {
         for (source, file) in open(&set)? {
             let mut cursor = if query.descending {
@@ -40,13 +47,20 @@ pub(crate) fn read(logs: &Logs, query: &LogQuery, mut sink: impl FnMut(LogLine) 
                 Cursor::Forward(file.forward(query.start_ns)?)
             };
             if let Some(record) = cursor.next()? {
-                merge.push(Head { record, cursor, source, index: set.meta.index });
+                merge.push(Head {
+                    record,
+                    cursor,
+                    source,
+                    index: set.meta.index,
+                });
             }
         }
     }
     let mut bytes = 0;
     for _ in 0..query.limit.min(MAX_LINES) {
-        let Some(line) = merge.next(query)? else { break };
+        let Some(line) = merge.next(query)? else {
+            break;
+        };
         bytes += line.bytes.len();
         if bytes > MAX_BYTES || sink(line) == Reading::Stop {
             break;
@@ -71,12 +85,17 @@ pub(super) fn last_output(set: &LogSet, count: usize) -> io::Result<Vec<Vec<u8>>
 /// The time of a set's last line.
 pub(super) fn last_time(set: &LogSet) -> Option<i64> {
     let files = open(set).ok()?.into_iter();
-    files.filter_map(|(_, file)| Some(file.backward(None).ok()?.next().ok()??.time_ns)).max()
+    files
+        .filter_map(|(_, file)| Some(file.backward(None).ok()?.next().ok()??.time_ns))
+        .max()
 }
 
 /// All files of a set, older output first.
 fn open(set: &LogSet) -> io::Result<Vec<(LogSource, LogFile)>> {
-    let mut files: Vec<_> = output(set)?.into_iter().map(|file| (set.meta.source.clone(), file)).collect();
+    let mut files: Vec<_> = output(set)?
+        .into_iter()
+        .map(|file| (set.meta.source.clone(), file))
+        .collect();
     if let Some(file) = open_file(&set.folder.join("notes"))? {
         files.push((set.meta.notes.clone(), file));
     }
@@ -95,7 +114,11 @@ fn output(set: &LogSet) -> io::Result<Vec<LogFile>> {
         for folder in set.output_folders() {
             let current = open_file(&folder.join("current"))?;
             let previous = open_file(&folder.join("previous"))?;
-            steady &= inode(&folder.join("current"))? == current.as_ref().map(|file| number(file.file())).transpose()?;
+            steady &= inode(&folder.join("current"))?
+                == current
+                    .as_ref()
+                    .map(|file| number(file.file()))
+                    .transpose()?;
             found.extend(previous);
             found.extend(current);
         }
@@ -161,12 +184,17 @@ struct Merge {
 
 impl Merge {
     fn push(&mut self, head: Head) {
-        self.heads.push(Ordered { head, descending: self.descending });
+        self.heads.push(Ordered {
+            head,
+            descending: self.descending,
+        });
     }
 
     /// The next line within the query's bounds.
     fn next(&mut self, query: &LogQuery) -> io::Result<Option<LogLine>> {
-        let Some(Ordered { mut head, .. }) = self.heads.pop() else { return Ok(None) };
+        let Some(Ordered { mut head, .. }) = self.heads.pop() else {
+            return Ok(None);
+        };
         let time_ns = head.record.time_ns;
         let beyond = if self.descending {
             time_ns < query.start_ns
@@ -195,7 +223,11 @@ impl Merge {
 impl Ord for Ordered {
     fn cmp(&self, other: &Self) -> Ordering {
         let by_time = self.head.record.time_ns.cmp(&other.head.record.time_ns);
-        if self.descending { by_time } else { by_time.reverse() }
+        if self.descending {
+            by_time
+        } else {
+            by_time.reverse()
+        }
     }
 }
 
@@ -234,33 +266,82 @@ mod tests {
     impl World {
         fn new(budgets: Budgets) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let logs = Logs::open(folder.path().join("logs"), folder.path().join("containers"), budgets).unwrap();
-            Self { folder, logs, app: AppId::random() }
+            let logs = Logs::open(
+                folder.path().join("logs"),
+                folder.path().join("containers"),
+                budgets,
+            )
+            .unwrap();
+            Self {
+                folder,
+                logs,
+                app: AppId::random(),
+            }
         }
 
         fn set(&self, name: &str, index: u32) -> Arc<LogSet> {
             let source = LogSource::App("web".into());
             let notes = LogSource::Cell;
-            self.logs.begin(LogMeta { app: self.app, source, notes, index, name: name.into() }).unwrap()
+            self.logs
+                .begin(LogMeta {
+                    app: self.app,
+                    source,
+                    notes,
+                    index,
+                    name: name.into(),
+                })
+                .unwrap()
         }
 
         fn write(&self, name: &str, file: &str, lines: &str) {
-            let folder = self.folder.path().join("containers").join(name).join("logs");
+            let folder = self
+                .folder
+                .path()
+                .join("containers")
+                .join(name)
+                .join("logs");
             fs::create_dir_all(&folder).unwrap();
-            let mut file = fs::OpenOptions::new().create(true).append(true).open(folder.join(file)).unwrap();
+            let mut file = fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(folder.join(file))
+                .unwrap();
             file.write_all(lines.as_bytes()).unwrap();
         }
 
         fn rotate(&self, name: &str) {
-            let folder = self.folder.path().join("containers").join(name).join("logs");
+            let folder = self
+                .folder
+                .path()
+                .join("containers")
+                .join(name)
+                .join("logs");
             fs::rename(folder.join("current"), folder.join("previous")).unwrap();
         }
 
-        fn query(&self, start_ns: i64, end_ns: Option<i64>, limit: u32, descending: bool) -> Vec<String> {
-            let query = LogQuery { app: self.app, start_ns, end_ns, limit, descending };
+        fn query(
+            &self,
+            start_ns: i64,
+            end_ns: Option<i64>,
+            limit: u32,
+            descending: bool,
+        ) -> Vec<String> {
+            let query = LogQuery {
+                app: self.app,
+                start_ns,
+                end_ns,
+                limit,
+                descending,
+            };
             let mut lines = Vec::new();
             read(&self.logs, &query, |line| {
-                lines.push(format!("{} {}/{} {}", line.time_ns, line.source, line.index, String::from_utf8_lossy(&line.bytes)));
+                lines.push(format!(
+                    "{} {}/{} {}",
+                    line.time_ns,
+                    line.source,
+                    line.index,
+                    String::from_utf8_lossy(&line.bytes)
+                ));
                 Reading::Continue
             })
             .unwrap();
@@ -269,7 +350,10 @@ mod tests {
 
         fn texts(&self) -> Vec<String> {
             let last = |line: String| line.rsplit(' ').next().unwrap().to_owned();
-            self.query(0, None, 100, false).into_iter().map(last).collect()
+            self.query(0, None, 100, false)
+                .into_iter()
+                .map(last)
+                .collect()
         }
     }
 
@@ -280,14 +364,28 @@ mod tests {
         world.write("a", "previous", "10 O a1\n20 O a2\n");
         world.write("a", "current", "40 E a3\n");
         world.write("b", "current", "15 O b1\n30 O b2\n50 O b3\n");
-        let all = ["10 APP/PROC/WEB/0 a1", "15 APP/PROC/WEB/1 b1", "20 APP/PROC/WEB/0 a2", "30 APP/PROC/WEB/1 b2",
-            "40 APP/PROC/WEB/0 a3", "50 APP/PROC/WEB/1 b3"];
+        let all = [
+            "10 APP/PROC/WEB/0 a1",
+            "15 APP/PROC/WEB/1 b1",
+            "20 APP/PROC/WEB/0 a2",
+            "30 APP/PROC/WEB/1 b2",
+            "40 APP/PROC/WEB/0 a3",
+            "50 APP/PROC/WEB/1 b3",
+        ];
         let backwards: Vec<_> = all.iter().rev().copied().collect();
         assert_eq!(world.query(0, None, 100, false), all);
         assert_eq!(world.query(i64::MIN, None, 100, true), backwards);
         assert_eq!(world.query(0, None, 2, false), all[..2], "the oldest two");
-        assert_eq!(world.query(0, None, 2, true), backwards[..2], "the newest two");
-        assert_eq!(world.query(15, Some(40), 100, false), all[1..4], "from inclusive, to exclusive");
+        assert_eq!(
+            world.query(0, None, 2, true),
+            backwards[..2],
+            "the newest two"
+        );
+        assert_eq!(
+            world.query(15, Some(40), 100, false),
+            all[1..4],
+            "from inclusive, to exclusive"
+        );
         assert_eq!(world.query(15, Some(40), 100, true), backwards[2..5]);
         assert_eq!(world.query(51, None, 100, false), [""; 0]);
     }
@@ -328,8 +426,17 @@ mod tests {
         world.logs.end(&set).unwrap();
         assert!(!world.folder.path().join("containers/a").exists());
         let folder = world.folder.path();
-        let logs = Logs::open(folder.join("logs"), folder.join("containers"), Budgets::default()).unwrap();
-        let world = World { logs, app: world.app, folder: world.folder };
+        let logs = Logs::open(
+            folder.join("logs"),
+            folder.join("containers"),
+            Budgets::default(),
+        )
+        .unwrap();
+        let world = World {
+            logs,
+            app: world.app,
+            folder: world.folder,
+        };
         let lines = world.query(0, None, 10, false);
         assert_eq!(lines[0], "7 APP/PROC/WEB/3 boom");
         assert!(lines[1].ends_with(" CELL/3 Exit status 1"), "{lines:?}");
@@ -338,12 +445,19 @@ mod tests {
 
     #[test]
     fn the_oldest_ended_instances_make_room_and_live_ones_stay() {
-        let world = World::new(Budgets { app_logs: 120_000, ..Budgets::default() });
+        let world = World::new(Budgets {
+            app_logs: 120_000,
+            ..Budgets::default()
+        });
         let _live = world.set("live", 9);
         world.write("live", "current", "1 O live\n");
         for (name, time) in [("a", 10), ("b", 20), ("c", 30)] {
             let set = world.set(name, 0);
-            world.write(name, "current", &format!("{time} O {} {name}\n", "x".repeat(45_000)));
+            world.write(
+                name,
+                "current",
+                &format!("{time} O {} {name}\n", "x".repeat(45_000)),
+            );
             world.logs.end(&set).unwrap();
         }
         assert_eq!(world.texts(), ["live", "b", "c"]);

@@ -27,7 +27,11 @@ impl Record {
             b"E" => OutputStream::Err,
             _ => return None,
         };
-        Some(Self { time_ns, stream, bytes: parts.next()?.to_vec() })
+        Some(Self {
+            time_ns,
+            stream,
+            bytes: parts.next()?.to_vec(),
+        })
     }
 }
 
@@ -51,7 +55,12 @@ impl LogFile {
     /// Records from the first at or after `start_ns` on.
     pub(super) fn forward(self, start_ns: i64) -> io::Result<Forward> {
         let at = self.seek(start_ns)?;
-        Ok(Forward { log: self, at, buffer: Vec::new(), used: 0 })
+        Ok(Forward {
+            log: self,
+            at,
+            buffer: Vec::new(),
+            used: 0,
+        })
     }
 
     /// Records from the last before `end_ns` (or the last of all) backwards.
@@ -60,7 +69,12 @@ impl LogFile {
             Some(end_ns) => self.seek(end_ns)?,
             None => self.len,
         };
-        Ok(Backward { log: self, at, buffer: Vec::new(), whole: end_ns.is_some() })
+        Ok(Backward {
+            log: self,
+            at,
+            buffer: Vec::new(),
+            whole: end_ns.is_some(),
+        })
     }
 
     /// The offset of the first record at or after `time_ns`, by halving.
@@ -69,13 +83,19 @@ impl LogFile {
         let (mut low, mut high) = (0, self.len);
         while low < high {
             let middle = low + (high - low) / 2;
-            let start = if middle == 0 { Some(0) } else { self.line_after(middle - 1)? };
+            let start = if middle == 0 {
+                Some(0)
+            } else {
+                self.line_after(middle - 1)?
+            };
             match start {
                 // A line that is no record, or not yet a whole one, says nothing of the time: go on towards the older.
-                Some(start) if start < high => match (self.time_at(start)?, self.line_after(start)?) {
-                    (Some(time), Some(next)) if time < time_ns => low = next,
-                    _ => high = middle,
-                },
+                Some(start) if start < high => {
+                    match (self.time_at(start)?, self.line_after(start)?) {
+                        (Some(time), Some(next)) if time < time_ns => low = next,
+                        _ => high = middle,
+                    }
+                }
                 _ => high = middle,
             }
         }
@@ -102,8 +122,13 @@ impl LogFile {
     fn time_at(&self, at: u64) -> io::Result<Option<i64>> {
         let mut head = [0; 32];
         let read = self.file.read_at(&mut head, at)?;
-        let digits = head[..read].split(|byte| *byte == b' ').next().unwrap_or_default();
-        Ok(std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()))
+        let digits = head[..read]
+            .split(|byte| *byte == b' ')
+            .next()
+            .unwrap_or_default();
+        Ok(std::str::from_utf8(digits)
+            .ok()
+            .and_then(|text| text.parse().ok()))
     }
 }
 
@@ -137,7 +162,9 @@ impl Forward {
                 // No record is that long: skip what a foreign hand wrote, up to the next line feed.
                 self.buffer.clear();
             }
-            let wanted = usize::try_from(self.log.len.saturating_sub(self.at)).unwrap_or(BLOCK).min(BLOCK);
+            let wanted = usize::try_from(self.log.len.saturating_sub(self.at))
+                .unwrap_or(BLOCK)
+                .min(BLOCK);
             let filled = self.buffer.len();
             self.buffer.resize(filled + wanted, 0);
             let read = self.log.file.read_at(&mut self.buffer[filled..], self.at)?;
@@ -220,12 +247,16 @@ mod tests {
 
     fn times_forward(content: &[u8], start_ns: i64) -> Vec<i64> {
         let mut reader = log_file(content).forward(start_ns).unwrap();
-        std::iter::from_fn(|| reader.next().unwrap()).map(|record| record.time_ns).collect()
+        std::iter::from_fn(|| reader.next().unwrap())
+            .map(|record| record.time_ns)
+            .collect()
     }
 
     fn times_backward(content: &[u8], end_ns: Option<i64>) -> Vec<i64> {
         let mut reader = log_file(content).backward(end_ns).unwrap();
-        std::iter::from_fn(|| reader.next().unwrap()).map(|record| record.time_ns).collect()
+        std::iter::from_fn(|| reader.next().unwrap())
+            .map(|record| record.time_ns)
+            .collect()
     }
 
     #[test]
@@ -233,23 +264,44 @@ mod tests {
         // Lines of very different length, among them the longest there may be, and an unfinished one at the end.
         let mut content = Vec::new();
         for time in (10..400).step_by(10) {
-            let length = if time % 70 == 0 { LogLine::MAX_BYTES } else { (time as usize * 37) % 900 };
+            let length = if time % 70 == 0 {
+                LogLine::MAX_BYTES
+            } else {
+                (time as usize * 37) % 900
+            };
             content.extend_from_slice(format!("{time} O {}\n", "x".repeat(length)).as_bytes());
         }
         content.extend_from_slice(b"400 O unfinished");
         let all: Vec<i64> = (10..400).step_by(10).collect();
         for bound in [-5, 0, 9, 10, 11, 70, 135, 140, 141, 389, 390, 391, 9999] {
             let newer: Vec<_> = all.iter().copied().filter(|time| *time >= bound).collect();
-            let older: Vec<_> = all.iter().rev().copied().filter(|time| *time < bound).collect();
+            let older: Vec<_> = all
+                .iter()
+                .rev()
+                .copied()
+                .filter(|time| *time < bound)
+                .collect();
             assert_eq!(times_forward(&content, bound), newer, "from {bound}");
-            assert_eq!(times_backward(&content, Some(bound)), older, "before {bound}");
+            assert_eq!(
+                times_backward(&content, Some(bound)),
+                older,
+                "before {bound}"
+            );
         }
-        assert_eq!(times_backward(&content, None), all.into_iter().rev().collect::<Vec<_>>());
+        assert_eq!(
+            times_backward(&content, None),
+            all.into_iter().rev().collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn foreign_bytes_are_skipped() {
-        let content = [b"1 O a\ngarbage\n\n2 X b\n".as_slice(), &[b'y'; 200_000], b"\n3 E c d\n"].concat();
+        let content = [
+            b"1 O a\ngarbage\n\n2 X b\n".as_slice(),
+            &[b'y'; 200_000],
+            b"\n3 E c d\n",
+        ]
+        .concat();
         assert_eq!(times_forward(&content, i64::MIN), [1, 3]);
         assert_eq!(times_backward(&content, None), [3, 1]);
         assert!(times_forward(b"", 0).is_empty() && times_backward(b"", None).is_empty());
@@ -259,6 +311,9 @@ mod tests {
     fn bytes_come_back_as_they_were() {
         let mut reader = log_file(b"5 E  two  spaces \xff\r\n").forward(0).unwrap();
         let record = reader.next().unwrap().unwrap();
-        assert_eq!((record.stream, record.bytes.as_slice()), (OutputStream::Err, b" two  spaces \xff\r".as_slice()));
+        assert_eq!(
+            (record.stream, record.bytes.as_slice()),
+            (OutputStream::Err, b" two  spaces \xff\r".as_slice())
+        );
     }
 }

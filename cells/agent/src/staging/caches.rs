@@ -30,7 +30,11 @@ pub(crate) struct Turn {
 
 impl Caches {
     pub(crate) fn new(folder: PathBuf, budgets: Budgets) -> Self {
-        Self { folder, budgets, turns: Mutex::default() }
+        Self {
+            folder,
+            budgets,
+            turns: Mutex::default(),
+        }
     }
 
     /// Waits for the app's cache and for one of the cell's build slots, in the order of asking.
@@ -38,20 +42,29 @@ impl Caches {
         const OPEN: &str = "these semaphores are never closed";
         let app = self.turn_of(app).acquire_owned().await.expect(OPEN);
         let slot = slots.clone().acquire_owned().await.expect(OPEN);
-        Turn { _app: Some(app), _slot: Some(slot) }
+        Turn {
+            _app: Some(app),
+            _slot: Some(slot),
+        }
     }
 
     /// Takes what is free for a build that runs already.
     pub(crate) fn take_turn_now(&self, app: AppId, slots: &Arc<Semaphore>) -> Turn {
         let app = self.turn_of(app).try_acquire_owned().ok();
-        Turn { _app: app, _slot: slots.clone().try_acquire_owned().ok() }
+        Turn {
+            _app: app,
+            _slot: slots.clone().try_acquire_owned().ok(),
+        }
     }
 
     fn turn_of(&self, app: AppId) -> Arc<Semaphore> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody holds or waits for the turns of which only the map knows.
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        turns.entry(app).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+        turns
+            .entry(app)
+            .or_insert_with(|| Arc::new(Semaphore::new(1)))
+            .clone()
     }
 
     /// The cache folder of an app, made if need be and marked as used now. Blocks.
@@ -72,7 +85,11 @@ impl Caches {
         let mut caches = Vec::new();
         for entry in fs::read_dir(&self.folder).into_iter().flatten() {
             let entry = entry?;
-            caches.push((entry.metadata()?.modified()?, durable::size_of(&entry.path()), entry.path()));
+            caches.push((
+                entry.metadata()?.modified()?,
+                durable::size_of(&entry.path()),
+                entry.path(),
+            ));
         }
         caches.sort();
         let mut total: u64 = caches.iter().map(|(_, bytes, _)| bytes).sum();
@@ -81,7 +98,9 @@ impl Caches {
                 break;
             }
             // The app's turn is taken meanwhile, so that no build starts on a cache that is going away.
-            let app = path.file_name().and_then(|name| name.to_str()?.parse::<AppId>().ok());
+            let app = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse::<AppId>().ok());
             let turn = app.map(|app| self.turn_of(app).try_acquire_owned());
             if path == own || matches!(turn, Some(Err(_))) {
                 continue;
@@ -100,7 +119,11 @@ mod tests {
     #[tokio::test]
     async fn the_longest_unused_cache_goes_first_and_those_in_use_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let budgets = Budgets { all_build_caches: 250_000, app_build_cache: 150_000, ..Budgets::default() };
+        let budgets = Budgets {
+            all_build_caches: 250_000,
+            app_build_cache: 150_000,
+            ..Budgets::default()
+        };
         let caches = Caches::new(folder.path().to_owned(), budgets);
         let apps: Vec<_> = (0..4).map(|_| AppId::random()).collect();
         for (age, app) in apps.iter().enumerate() {
@@ -113,7 +136,10 @@ mod tests {
         let _turn = caches.take_turn(apps[0], &slots).await;
         caches.make_room(apps[3]).unwrap();
         let there = |app: &AppId| folder.path().join(app.to_string()).exists();
-        assert_eq!(apps.iter().map(there).collect::<Vec<_>>(), [true, false, false, true]);
+        assert_eq!(
+            apps.iter().map(there).collect::<Vec<_>>(),
+            [true, false, false, true]
+        );
         fs::write(caches.open(apps[3]).unwrap().join("more"), vec![1; 100_000]).unwrap();
         caches.make_room(apps[3]).unwrap();
         assert!(!there(&apps[3]), "too large by itself");
@@ -124,7 +150,11 @@ mod tests {
         let caches = Caches::new("unused".into(), Budgets::default());
         let (slots, app) = (Arc::new(Semaphore::new(2)), AppId::random());
         let first = caches.take_turn(app, &slots).await;
-        let second = tokio::time::timeout(std::time::Duration::from_secs(1), caches.take_turn(app, &slots)).await;
+        let second = tokio::time::timeout(
+            std::time::Duration::from_secs(1),
+            caches.take_turn(app, &slots),
+        )
+        .await;
         assert!(second.is_err());
         let _other = caches.take_turn(AppId::random(), &slots).await;
         drop(first);

@@ -23,9 +23,21 @@ const SECTIONS: [Section; 2] = [
     Section {
         list: "mirrors",
         item: "mirror",
-        fields: &["id", "name", "url", "mirrorOf", "layout", "mirrorOfLayouts", "blocked"],
+        fields: &[
+            "id",
+            "name",
+            "url",
+            "mirrorOf",
+            "layout",
+            "mirrorOfLayouts",
+            "blocked",
+        ],
     },
-    Section { list: "proxies", item: "proxy", fields: &["id", "active", "protocol", "host", "port", "nonProxyHosts"] },
+    Section {
+        list: "proxies",
+        item: "proxy",
+        fields: &["id", "active", "protocol", "host", "port", "nonProxyHosts"],
+    },
 ];
 
 /// The fields of one mirror or proxy, in the file's order.
@@ -36,18 +48,29 @@ pub(super) fn sanitised(files: &[PathBuf]) -> Option<String> {
     let mut lists: [Vec<Item>; 2] = Default::default();
     for file in files {
         let small = fs::metadata(file).is_ok_and(|found| found.len() <= MAX_FILE_BYTES);
-        let Some(text) = small.then(|| fs::read_to_string(file).ok()).flatten() else { continue };
+        let Some(text) = small.then(|| fs::read_to_string(file).ok()).flatten() else {
+            continue;
+        };
         match read(&text) {
             Ok(found) => merge(&mut lists, found),
-            Err(error) => tracing::warn!(file = %file.display(), %error, "Maven settings are not readable and were left out"),
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "Maven settings are not readable and were left out")
+            }
         }
     }
-    lists.iter().any(|list| !list.is_empty()).then(|| write(&lists))
+    lists
+        .iter()
+        .any(|list| !list.is_empty())
+        .then(|| write(&lists))
 }
 
 /// Adds what an earlier file has not said: an item is named by its id.
 fn merge(lists: &mut [Vec<Item>; 2], found: [Vec<Item>; 2]) {
-    let id = |item: &Item| item.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.clone());
+    let id = |item: &Item| {
+        item.iter()
+            .find(|(name, _)| *name == "id")
+            .map(|(_, value)| value.clone())
+    };
     for (list, items) in lists.iter_mut().zip(found) {
         for item in items {
             if list.len() < MAX_ITEMS && !list.iter().any(|known| id(known) == id(&item)) {
@@ -90,14 +113,21 @@ fn read(text: &str) -> Result<[Vec<Item>; 2], quick_xml::Error> {
 }
 
 fn item_at(path: &[String]) -> Option<usize> {
-    let [root, list, item] = path else { return None };
-    SECTIONS.iter().position(|section| root == "settings" && list == section.list && item == section.item)
+    let [root, list, item] = path else {
+        return None;
+    };
+    SECTIONS
+        .iter()
+        .position(|section| root == "settings" && list == section.list && item == section.item)
 }
 
 fn field_at(path: &[String]) -> Option<(usize, &'static str)> {
     let (field, item) = path.split_last()?;
     let section = item_at(item)?;
-    let known = SECTIONS[section].fields.iter().find(|known| *known == field)?;
+    let known = SECTIONS[section]
+        .fields
+        .iter()
+        .find(|known| *known == field)?;
     Some((section, known))
 }
 
@@ -105,11 +135,17 @@ fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> String {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
         return character.to_string();
     }
-    quick_xml::escape::resolve_predefined_entity(&reference.xml10_content()).unwrap_or_default().to_owned()
+    quick_xml::escape::resolve_predefined_entity(&reference.xml10_content())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn clean(field: &str, value: &str) -> String {
-    if field == "url" { without_credentials(value) } else { value.to_owned() }
+    if field == "url" {
+        without_credentials(value)
+    } else {
+        value.to_owned()
+    }
 }
 
 /// A URL without user, password, query and fragment; each of them can hold a secret.
@@ -126,10 +162,17 @@ pub(super) fn without_credentials(url: &str) -> String {
 
 fn write(lists: &[Vec<Item>; 2]) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<settings>\n");
-    for (section, items) in SECTIONS.iter().zip(lists).filter(|(_, items)| !items.is_empty()) {
+    for (section, items) in SECTIONS
+        .iter()
+        .zip(lists)
+        .filter(|(_, items)| !items.is_empty())
+    {
         text.push_str(&format!("  <{}>\n", section.list));
         for item in items {
-            let fields: String = item.iter().map(|(name, value)| format!("<{name}>{}</{name}>", escape(value))).collect();
+            let fields: String = item
+                .iter()
+                .map(|(name, value)| format!("<{name}>{}</{name}>", escape(value)))
+                .collect();
             text.push_str(&format!("    <{0}>{fields}</{0}>\n", section.item));
         }
         text.push_str(&format!("  </{}>\n", section.list));

@@ -30,13 +30,20 @@ pub(super) enum Output {
 
 /// Reads and checks `result.json`. Blocks.
 pub(super) fn read(out: &Path, stack: &Stack) -> Result<Output, String> {
-    let file = open_regular(&out.join("result.json")).map_err(|error| format!("its result is not readable: {error}"))?;
+    let file = open_regular(&out.join("result.json"))
+        .map_err(|error| format!("its result is not readable: {error}"))?;
     let mut text = Vec::new();
-    file.take(MAX_RESULT_BYTES + 1).read_to_end(&mut text).map_err(|error| format!("its result is not readable: {error}"))?;
+    file.take(MAX_RESULT_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| format!("its result is not readable: {error}"))?;
     if text.len() as u64 > MAX_RESULT_BYTES {
-        return Err(format!("its result is larger than {MAX_RESULT_BYTES} bytes"));
+        return Err(format!(
+            "its result is larger than {MAX_RESULT_BYTES} bytes"
+        ));
     }
-    match serde_json::from_slice(&text).map_err(|error| format!("its result is not understood: {error}"))? {
+    match serde_json::from_slice(&text)
+        .map_err(|error| format!("its result is not understood: {error}"))?
+    {
         BuildResult::Failed { failure } => Ok(Output::Failed(bounded(failure))),
         BuildResult::Built { image } => {
             check(&image, stack)?;
@@ -47,23 +54,38 @@ pub(super) fn read(out: &Path, stack: &Stack) -> Result<Output, String> {
 
 fn check(image: &Image, stack: &Stack) -> Result<(), String> {
     if image.stack != *stack {
-        return Err(format!("its result is for stack {} and not {stack}", image.stack));
+        return Err(format!(
+            "its result is for stack {} and not {stack}",
+            image.stack
+        ));
     }
     if image.layers.len() > Image::MAX_LAYERS {
-        return Err(format!("its result has {} layers, more than {}", image.layers.len(), Image::MAX_LAYERS));
+        return Err(format!(
+            "its result has {} layers, more than {}",
+            image.layers.len(),
+            Image::MAX_LAYERS
+        ));
     }
     if image.process_types.len() > MAX_PROCESS_TYPES || image.buildpacks.len() > MAX_BUILDPACKS {
         return Err("its result has too many process types or buildpacks".into());
     }
-    match image.process_types.iter().find(|(_, command)| command.len() > MAX_COMMAND_BYTES) {
-        Some((name, _)) => Err(format!("the command of process type {name:.40} is longer than {MAX_COMMAND_BYTES} bytes")),
+    match image
+        .process_types
+        .iter()
+        .find(|(_, command)| command.len() > MAX_COMMAND_BYTES)
+    {
+        Some((name, _)) => Err(format!(
+            "the command of process type {name:.40} is longer than {MAX_COMMAND_BYTES} bytes"
+        )),
         None => Ok(()),
     }
 }
 
 /// Cuts the evidence to what people read; the rest of a failure is bounded by the file's size.
 fn bounded(mut failure: StagingFailure) -> StagingFailure {
-    if let StagingFailure::BuildFailed { last_lines, .. } | StagingFailure::TimedOut { last_lines, .. } = &mut failure {
+    if let StagingFailure::BuildFailed { last_lines, .. }
+    | StagingFailure::TimedOut { last_lines, .. } = &mut failure
+    {
         let surplus = last_lines.len().saturating_sub(super::MAX_LINES);
         last_lines.drain(..surplus);
         for line in last_lines {
@@ -74,7 +96,12 @@ fn bounded(mut failure: StagingFailure) -> StagingFailure {
 }
 
 /// Checks one layer of the build, keeps it in this cell's cache, and stores it where the server lacks it.
-pub(super) async fn store_layer(cache: &Layers, server: &Server, layer: &Layer, folder: &Path) -> Result<(), String> {
+pub(super) async fn store_layer(
+    cache: &Layers,
+    server: &Server,
+    layer: &Layer,
+    folder: &Path,
+) -> Result<(), String> {
     let blob = layer_blob(&layer.diff_id);
     let stored = server.has(&blob).await.map_err(|error| text_of(&error))?;
     let cached = cache.contains(layer.diff_id);
@@ -89,14 +116,22 @@ pub(super) async fn store_layer(cache: &Layers, server: &Server, layer: &Layer, 
         let (layer, at) = (layer.clone(), file.clone());
         blocking(move || {
             let file = open_regular(&at).map_err(|error| error.to_string())?;
-            layers::check(file, &layer).map_err(|error| format!("layer {} is not usable: {}", layer.diff_id, text_of(&error)))
+            layers::check(file, &layer).map_err(|error| {
+                format!("layer {} is not usable: {}", layer.diff_id, text_of(&error))
+            })
         })
         .await?;
     } else {
-        cache.import(layer, &file).await.map_err(|error| text_of(&error))?;
+        cache
+            .import(layer, &file)
+            .await
+            .map_err(|error| text_of(&error))?;
     }
     if !stored {
-        server.upload(&blob, &file).await.map_err(|error| text_of(&error))?;
+        server
+            .upload(&blob, &file)
+            .await
+            .map_err(|error| text_of(&error))?;
     }
     Ok(())
 }
@@ -107,14 +142,30 @@ fn packed(folder: &Path, file: &Path, declared: u64) -> Result<(), String> {
     if !fs::symlink_metadata(folder).map_err(problem)?.is_dir() {
         return Err("its folder of layers is not a folder".into());
     }
-    let size = open_regular(file).and_then(|file| file.metadata()).map_err(problem)?.len();
-    if size == declared { Ok(()) } else { Err(format!("a layer has {size} bytes where {declared} were declared")) }
+    let size = open_regular(file)
+        .and_then(|file| file.metadata())
+        .map_err(problem)?
+        .len();
+    if size == declared {
+        Ok(())
+    } else {
+        Err(format!(
+            "a layer has {size} bytes where {declared} were declared"
+        ))
+    }
 }
 
 /// Opens a plain file, never through a link, never waiting for a pipe.
 fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a plain file")) }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("not a plain file"))
+    }
 }
 
 /// The digest of a whole file. Blocks.
@@ -145,17 +196,30 @@ mod tests {
             read(folder.path(), &stack).unwrap_err()
         };
         let image = |stack: &str, command: &str| {
-            format!(r#"{{"result":"built","image":{{"stack":"{stack}","layers":[],"process_types":{{"web":"{command}"}},"buildpacks":[]}}}}"#)
+            format!(
+                r#"{{"result":"built","image":{{"stack":"{stack}","layers":[],"process_types":{{"web":"{command}"}},"buildpacks":[]}}}}"#
+            )
         };
-        assert!(read(folder.path(), &stack).unwrap_err().contains("not readable"));
+        assert!(
+            read(folder.path(), &stack)
+                .unwrap_err()
+                .contains("not readable")
+        );
         assert!(try_text(b"{").contains("not understood"));
         assert!(try_text(&vec![b' '; 2_000_000]).contains("larger than"));
         assert!(try_text(image("other", "x").as_bytes()).contains("stack other"));
-        assert!(try_text(image("host-1", &"x".repeat(70_000)).as_bytes()).contains("process type web"));
+        assert!(
+            try_text(image("host-1", &"x".repeat(70_000)).as_bytes()).contains("process type web")
+        );
         fs::write(&result, image("host-1", "run")).unwrap();
         assert!(matches!(read(folder.path(), &stack), Ok(Output::Built(_))));
         fs::rename(&result, folder.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", &result).unwrap();
-        assert!(read(folder.path(), &stack).unwrap_err().contains("not readable"), "no link is followed");
+        assert!(
+            read(folder.path(), &stack)
+                .unwrap_err()
+                .contains("not readable"),
+            "no link is followed"
+        );
     }
 }

@@ -30,7 +30,10 @@ fn builds(config: &Config) -> PathBuf {
 pub(super) fn sweep(config: &Config, known: &[TaskId]) -> io::Result<()> {
     for entry in fs::read_dir(builds(config)).into_iter().flatten() {
         let entry = entry?;
-        let task = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let task = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
         if !task.is_some_and(|task| known.contains(&task)) {
             durable::remove_all(&entry.path())?;
         }
@@ -50,7 +53,11 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
     let isolation = cell.engine.isolation();
     let name = order.task.to_string();
     let base = folder(&cell.config, order.task);
-    let host = Places { input: base.join("in"), out: base.join("out"), cache: cell.build_caches.open(order.app)? };
+    let host = Places {
+        input: base.join("in"),
+        out: base.join("out"),
+        cache: cell.build_caches.open(order.app)?,
+    };
     let dir = cell.container_folder(&name);
     fs::create_dir_all(&dir)?;
     fs::create_dir_all(host.out.join("layers"))?;
@@ -60,10 +67,16 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
         }
     }
     let inside = match isolation {
-        Isolation::Process => Places { input: host.input.clone(), out: host.out.clone(), cache: host.cache.clone() },
-        Isolation::Container => {
-            Places { input: "/.slipway/in".into(), out: "/.slipway/out".into(), cache: "/.slipway/cache".into() }
-        }
+        Isolation::Process => Places {
+            input: host.input.clone(),
+            out: host.out.clone(),
+            cache: host.cache.clone(),
+        },
+        Isolation::Container => Places {
+            input: "/.slipway/in".into(),
+            out: "/.slipway/out".into(),
+            cache: "/.slipway/cache".into(),
+        },
     };
     let home = cell.home(&name);
     let settings = maven::sanitised(&cell.config.host.maven_settings);
@@ -82,11 +95,16 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
         max_source_bytes: order.limits.disk.bytes(),
         maven_settings: settings.map(|_| inside.input.join("settings.xml")),
     };
-    write_readable(&host.input.join("spec.json"), &serde_json::to_vec(&build).map_err(io::Error::other)?)?;
+    write_readable(
+        &host.input.join("spec.json"),
+        &serde_json::to_vec(&build).map_err(io::Error::other)?,
+    )?;
     readable(&host.input.join("package.zip"))?;
     let (exe, exe_mount) = cell.exe();
-    let bind = |source: &Path, target: &Path, writable| {
-        Mount { source: source.to_owned(), target: target.display().to_string(), writable }
+    let bind = |source: &Path, target: &Path, writable| Mount {
+        source: source.to_owned(),
+        target: target.display().to_string(),
+        writable,
     };
     let mounts = match isolation {
         Isolation::Process => Vec::new(),
@@ -103,7 +121,9 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
         dir,
         layers: Vec::new(),
         mounts: exe_mount.into_iter().chain(mounts).collect(),
-        args: [exe.as_str(), "lifecycle", "build", "--spec", &spec_file].map(str::to_owned).into(),
+        args: [exe.as_str(), "lifecycle", "build", "--spec", &spec_file]
+            .map(str::to_owned)
+            .into(),
         env: environment(cell, order, &home),
         cwd: home,
         limits: ContainerLimits {

@@ -1,0 +1,464 @@
+//! A server, an engine and an agent that can be restarted.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cells_agent::{Agent, Budgets, Config, HostSettings};
+use cells_engine::fake::FakeEngine;
+use futures_util::{SinkExt, StreamExt};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use model::digest::Digest;
+use model::droplet::{Layer, LayerKind, Stack};
+use model::health::{HealthCheck, HealthCheckKind};
+use model::ids::{AppId, BuildId, InstanceId, StreamId, TaskId, VersionId};
+use model::instance::{InstanceReport, InstanceState};
+use model::limits::{Limits, Megabytes};
+use model::log::LogLine;
+use model::protocol::cell::{
+    CellCapacity, CellHello, CellMessage, InstanceSpec, InstanceUsage, Isolation, LogQuery, Order,
+    OrderBody, StagingSpec, StreamRequest, UPGRADE, layer_blob, package_blob,
+};
+use model::secret::Env;
+use model::task::{TaskOutcome, TaskReport, TaskState};
+use sha2::{Digest as _, Sha256};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than any wait of the agent; virtual time.
+const PATIENCE: Duration = Duration::from_secs(3000);
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) engine: FakeEngine,
+    pub(crate) config: Config,
+    server: Arc<Server>,
+    sessions: mpsc::Receiver<Session>,
+    agent: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+    _serving: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+#[derive(Default)]
+struct Server {
+    blobs: Mutex<HashMap<String, Bytes>>,
+    streams: Mutex<HashMap<String, oneshot::Sender<Bytes>>>,
+}
+
+/// One conversation, from the server's side.
+pub(crate) struct Session {
+    frames: Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>,
+    seq: u64,
+    pub(crate) epoch: u64,
+    /// Messages that came while something else was waited for.
+    inbox: Vec<CellMessage>,
+    pub(crate) hello: Option<CellHello>,
+    pub(crate) instances: Vec<InstanceReport>,
+    pub(crate) tasks: Vec<TaskReport>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("server.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = Arc::new(Server::default());
+        let (sender, sessions) = mpsc::channel(16);
+        let serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(serve(
+            listener,
+            server.clone(),
+            sender,
+        )));
+        let config = Config {
+            data: folder.path().join("cell"),
+            server_socket: socket,
+            name: "cell-1".into(),
+            zone: "z1".into(),
+            exe: "/opt/slipway".into(),
+            capacity: Some(CellCapacity {
+                memory: Megabytes(4096),
+                disk: Megabytes(8192),
+                containers: 10,
+            }),
+            concurrent_builds: 1,
+            budgets: Budgets::default(),
+            host: HostSettings::default(),
+        };
+        let engine = FakeEngine::new(Isolation::Process);
+        Self {
+            folder,
+            engine,
+            config,
+            server,
+            sessions,
+            agent: None,
+            _serving: serving,
+        }
+    }
+
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join("cell").join(below)
+    }
+
+    /// Starts an agent and waits for its session.
+    pub(crate) async fn start(&mut self) -> Session {
+        let shutdown = CancellationToken::new();
+        let agent = Agent::new(self.config.clone(), self.engine.clone());
+        self.agent = Some((shutdown.clone(), tokio::spawn(agent.run(shutdown))));
+        self.session().await
+    }
+
+    /// The next session that the agent opens.
+    pub(crate) async fn session(&mut self) -> Session {
+        let mut session = within(self.sessions.recv()).await.unwrap();
+        let CellMessage::Hello(hello) = session.read().await else {
+            panic!("no greeting")
+        };
+        let CellMessage::Report { instances, tasks } = session.read().await else {
+            panic!("no full report")
+        };
+        session.hello = Some(hello);
+        session
+            .inbox
+            .extend(instances.iter().cloned().map(CellMessage::Instance));
+        session
+            .inbox
+            .extend(tasks.iter().cloned().map(CellMessage::Task));
+        (session.instances, session.tasks) = (instances, tasks);
+        session
+    }
+
+    /// Ends the agent; containers stay.
+    pub(crate) async fn stop(&mut self) {
+        let (shutdown, agent) = self.agent.take().unwrap();
+        shutdown.cancel();
+        within(agent).await.unwrap().unwrap();
+    }
+
+    pub(crate) fn put_blob(&self, name: &str, bytes: impl Into<Bytes>) {
+        self.server
+            .blobs
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), bytes.into());
+    }
+
+    pub(crate) fn blob(&self, name: &str) -> Option<Bytes> {
+        self.server.blobs.lock().unwrap().get(name).cloned()
+    }
+
+    /// A layer of one file, stored at the server.
+    pub(crate) fn stored_layer(&self, name: &str) -> Layer {
+        let (layer, packed) = pack(name);
+        self.put_blob(&layer_blob(&layer.diff_id), packed);
+        layer
+    }
+
+    /// All lines of an app, as the server gets them.
+    pub(crate) async fn logs(&self, session: &mut Session, app: AppId) -> Vec<LogLine> {
+        let stream = StreamId::random();
+        let (sender, receiver) = oneshot::channel();
+        self.server
+            .streams
+            .lock()
+            .unwrap()
+            .insert(stream.to_string(), sender);
+        let query = LogQuery {
+            app,
+            start_ns: 0,
+            end_ns: None,
+            limit: 1000,
+            descending: false,
+        };
+        session
+            .accepted(OrderBody::OpenStream {
+                stream,
+                request: StreamRequest::Logs(query),
+            })
+            .await;
+        let body = within(receiver).await.unwrap();
+        body.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+
+    pub(crate) fn instance(&self, session: &Session, kind: HealthCheckKind) -> InstanceSpec {
+        InstanceSpec {
+            instance: InstanceId::random(),
+            app: AppId::random(),
+            app_name: "hello".into(),
+            process: AppId::random().web_process(),
+            process_type: "web".into(),
+            version: VersionId::random(),
+            index: 2,
+            stack: session.stack(),
+            layers: vec![],
+            command: "java -jar app.jar".into(),
+            env: Env::from_iter([
+                ("MONGODB_URI", "mongodb://u:hunter2@db/x"),
+                ("VCAP_APPLICATION", r#"{"name":"hello"}"#),
+            ]),
+            limits: Limits::DEFAULT,
+            health: HealthCheck {
+                kind,
+                ..HealthCheck::default_for("web")
+            },
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    pub(crate) fn build(&self, session: &Session) -> StagingSpec {
+        let package = b"a zip file".to_vec();
+        let digest = Digest::from_bytes(Sha256::digest(&package).into());
+        self.put_blob(&package_blob(&digest), package.clone());
+        let _ = session;
+        StagingSpec {
+            task: TaskId::random(),
+            build: BuildId::random(),
+            app: AppId::random(),
+            app_name: "hello".into(),
+            package: digest,
+            package_size: package.len() as u64,
+            buildpacks: vec![],
+            env: Env::from_iter([("SECRET", "hunter2")]),
+            limits: Limits {
+                memory: Megabytes(1024),
+                disk: Megabytes(4096),
+                pids: 1024,
+            },
+            timeout: Duration::from_secs(900),
+        }
+    }
+}
+
+/// A layer of one file and its packed bytes.
+pub(crate) fn pack(name: &str) -> (Layer, Vec<u8>) {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(name.len() as u64);
+    header.set_mode(0o644);
+    builder
+        .append_data(&mut header, format!("app/{name}"), name.as_bytes())
+        .unwrap();
+    let tar = builder.into_inner().unwrap();
+    let packed = zstd::encode_all(tar.as_slice(), 1).unwrap();
+    let diff_id = Digest::from_bytes(Sha256::digest(&tar).into());
+    let layer = Layer {
+        kind: LayerKind::App,
+        diff_id,
+        size: tar.len() as u64,
+        compressed_size: packed.len() as u64,
+    };
+    (layer, packed)
+}
+
+impl Session {
+    pub(crate) fn stack(&self) -> Stack {
+        self.hello.as_ref().unwrap().stack.clone()
+    }
+
+    /// Sends an order; the answer is an acknowledgement or the reason of a refusal.
+    pub(crate) async fn order(&mut self, body: OrderBody) -> Result<(), String> {
+        self.seq += 1;
+        let seq = self.seq;
+        let order = Order {
+            epoch: self.epoch,
+            seq,
+            body,
+        };
+        self.frames
+            .send(Bytes::from(serde_json::to_vec(&order).unwrap()))
+            .await
+            .unwrap();
+        loop {
+            match self.read().await {
+                CellMessage::Ack { seq: of } if of == seq => return Ok(()),
+                CellMessage::Refused { seq: of, message } if of == seq => return Err(message),
+                other => self.inbox.push(other),
+            }
+        }
+    }
+
+    pub(crate) async fn accepted(&mut self, body: OrderBody) {
+        self.order(body).await.unwrap();
+    }
+
+    /// Waits for the state of an instance that `wanted` picks.
+    pub(crate) async fn instance_state<T>(
+        &mut self,
+        id: InstanceId,
+        mut wanted: impl FnMut(&InstanceState) -> Option<T>,
+    ) -> T {
+        self.wait_for(|message| match message {
+            CellMessage::Instance(report) if report.instance == id => wanted(&report.state),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn exit_of(&mut self, id: InstanceId) -> model::instance::Exit {
+        self.instance_state(id, |state| match state {
+            InstanceState::Exited { exit } => Some(exit.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn started(&mut self, id: TaskId) {
+        self.wait_for(|message| {
+            matches!(message, CellMessage::Task(report) if report.task == id && report.state == TaskState::Started).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn outcome(&mut self, id: TaskId) -> TaskOutcome {
+        self.wait_for(|message| match message {
+            CellMessage::Task(TaskReport {
+                task,
+                state: TaskState::Done { outcome },
+            }) if *task == id => Some(outcome.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn usage_of(&mut self, id: InstanceId) -> InstanceUsage {
+        self.wait_for(|message| match message {
+            CellMessage::Heartbeat { usage, .. } => {
+                usage.iter().find(|usage| usage.instance == id).cloned()
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// The first message that `wanted` picks; the full report counts as messages too.
+    async fn wait_for<T>(&mut self, mut wanted: impl FnMut(&CellMessage) -> Option<T>) -> T {
+        let mut waiting = std::mem::take(&mut self.inbox).into_iter();
+        while let Some(message) = waiting.next() {
+            if let Some(found) = wanted(&message) {
+                self.inbox.extend(waiting);
+                return found;
+            }
+        }
+        within(async {
+            loop {
+                let message = self.read().await;
+                if let Some(found) = wanted(&message) {
+                    return found;
+                }
+            }
+        })
+        .await
+    }
+
+    async fn read(&mut self) -> CellMessage {
+        let frame = within(self.frames.next())
+            .await
+            .expect("the cell ended the session")
+            .unwrap();
+        serde_json::from_slice(&frame).unwrap()
+    }
+}
+
+pub(crate) async fn within<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("it takes too long")
+}
+
+/// Checks again and again, as virtual time goes by.
+pub(crate) async fn eventually(mut check: impl FnMut() -> bool) {
+    within(async {
+        while !check() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+async fn serve(listener: UnixListener, server: Arc<Server>, sessions: mpsc::Sender<Session>) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (server, sessions) = (server.clone(), sessions.clone());
+        connections.spawn(async move {
+            let service =
+                service_fn(move |request| answer(request, server.clone(), sessions.clone()));
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+                .await;
+        });
+    }
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    server: Arc<Server>,
+    sessions: mpsc::Sender<Session>,
+) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+    let path = request.uri().path().to_owned();
+    let reply = |status, body| {
+        Response::builder()
+            .status(status)
+            .body(Full::new(body))
+            .unwrap()
+    };
+    if path.starts_with("/internal/cells/") && path.ends_with("/session") {
+        assert_eq!(request.headers()["upgrade"], UPGRADE);
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let frames = Framed::new(
+                TokioIo::new(upgrade.await.unwrap()),
+                LengthDelimitedCodec::new(),
+            );
+            let (inbox, instances, tasks) = (vec![], vec![], vec![]);
+            let session = Session {
+                frames,
+                seq: 0,
+                epoch: 5,
+                inbox,
+                hello: None,
+                instances,
+                tasks,
+            };
+            let _ = sessions.send(session).await;
+        });
+        let switching = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+        return Ok(switching
+            .header("connection", "upgrade")
+            .header("upgrade", UPGRADE)
+            .body(Full::default())
+            .unwrap());
+    }
+    if let Some(stream) = path.strip_prefix("/internal/streams/") {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        if let Some(waiting) = server.streams.lock().unwrap().remove(stream) {
+            let _ = waiting.send(body);
+        }
+        return Ok(reply(StatusCode::NO_CONTENT, Bytes::new()));
+    }
+    let blob = path
+        .strip_prefix("/internal/blobs/")
+        .expect("a known path")
+        .to_owned();
+    let stored = server.blobs.lock().unwrap().get(&blob).cloned();
+    Ok(match (request.method().clone(), stored) {
+        (Method::PUT, _) => {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            server.blobs.lock().unwrap().insert(blob, body);
+            reply(StatusCode::CREATED, Bytes::new())
+        }
+        (_, Some(body)) => reply(StatusCode::OK, body),
+        (_, None) => reply(StatusCode::NOT_FOUND, Bytes::from_static(b"no such blob")),
+    })
+}
