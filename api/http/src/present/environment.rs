@@ -1,0 +1,41 @@
+//! Environment variables.
+
+use std::collections::BTreeMap;
+
+use api_control::AppEnv;
+use api_types::{AppEnvironment, EnvironmentMap, EnvironmentVariables};
+use model::ids::AppId;
+use model::secret::{Env, Secret};
+use serde_json::Value;
+
+use crate::urls::Urls;
+
+pub(crate) fn environment_variables(urls: &Urls, app: AppId, env: &Env) -> EnvironmentVariables {
+    EnvironmentVariables {
+        var: map(env),
+        links: urls.links([
+            ("self", format!("/v3/apps/{app}/environment_variables")),
+            ("app", format!("/v3/apps/{app}")),
+        ]),
+    }
+}
+
+pub(crate) fn app_environment(env: AppEnv) -> AppEnvironment {
+    AppEnvironment {
+        environment_variables: map(&env.environment_variables),
+        system_env_json: Secret::new(object(env.system_env)),
+        application_env_json: object(env.application_env),
+        ..AppEnvironment::default()
+    }
+}
+
+fn map(env: &Env) -> EnvironmentMap {
+    env.iter().map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned()))).collect()
+}
+
+fn object(value: Value) -> BTreeMap<String, Value> {
+    match value {
+        Value::Object(map) => map.into_iter().collect(),
+        _ => BTreeMap::new(),
+    }
+}
