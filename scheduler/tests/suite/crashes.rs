@@ -134,6 +134,11 @@ fn one_end_counts_once_however_often_it_is_told() {
     let next = world.only_start();
     world.say(start, crash());
     world.say(start, running());
+    assert_eq!(
+        world.plan(),
+        [],
+        "late words of an ended one are not believed"
+    );
     world.say(next, running());
     world.say(start, crash());
     assert_eq!(world.plan(), []);
