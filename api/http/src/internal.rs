@@ -24,10 +24,9 @@ use crate::request::Guid;
 /// A layer beyond this is no layer; a cell's disk would be full before.
 const MAX_BLOB_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 
-/// The internal API. Sessions of cells run on `sessions` and end, like every stream without an end of its own, at
-/// `shutdown`; whoever serves closes `sessions` and waits for it.
-pub fn internal(control: Control, sessions: TaskTracker, shutdown: CancellationToken) -> Router {
-    let state = Internal { control, sessions, shutdown };
+/// The internal API. Sessions of cells end, like every stream without an end of its own, at `shutdown`.
+pub fn internal(control: Control, shutdown: CancellationToken) -> Router {
+    let state = Internal { control, sessions: TaskTracker::new(), shutdown };
     Router::new()
         .route("/internal/cells/{cell}/session", post(cell_session))
         .route("/internal/blobs/{*name}", get(read_blob).head(blob_size).put(write_blob))

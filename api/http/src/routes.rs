@@ -232,3 +232,6 @@ fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, Api>) -> Route
 fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Api>) -> Route {
     Route::on(Method::DELETE, path, handler)
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,16 +152,15 @@ fn seconds(time: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p256::pkcs8::EncodePrivateKey as _;
 
     use super::*;
 
-    /// Two ES256 keys made for these tests.
-    const KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyo9mo2kOpDyQAz5AtWD1i6A/9gu/Zok2JFcXInkRLDuhRANCAARcPidB2JKslijNa7ge9Cqlq4Re30YQX7zXNsl19R5++dQVpNkP0BPqzFpe/2kd6rLSgvbI7nYPdQnqgLbSy4mM";
-    const OTHER_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgZoFg/ybplhxIeYUEFu8r31KjNAtLZphuTg9D5zGBy1ChRANCAAQ27+JKtqa2rIWwL52XTmmBn80L0RnMJt+wW3JgSMzQzu9JI92s7nZxHfMEiojlZnLbxpEI68BhgQN71mCqRQ/Q";
-
-    fn tokens(key: &str, url: &str) -> Tokens {
-        Tokens::new(&STANDARD.decode(key).expect("base64"), url).expect("a key")
+    /// A key that everybody knows.
+    fn tokens(scalar: u8, url: &str) -> Tokens {
+        let key = p256::SecretKey::from_slice(&[scalar; 32]).expect("a scalar");
+        Tokens::new(key.to_pkcs8_der().expect("encodes").as_bytes(), url).expect("a key")
     }
 
     fn actor() -> Actor {
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     fn access_tokens_have_the_claims_that_cf_needs() {
-        let (tokens, actor) = (tokens(KEY, "http://api.localhost"), actor());
+        let (tokens, actor) = (tokens(1, "http://api.localhost"), actor());
         let pair = tokens.issue(&actor, "password").expect("signs");
         let claims = claims(pair.access.expose());
         for name in ["exp", "iat", "jti", "user_id", "user_name", "origin", "client_id", "scope"] {
@@ -190,7 +189,7 @@ mod tests {
 
     #[test]
     fn neither_kind_of_token_passes_for_the_other() {
-        let tokens = tokens(KEY, "http://api.localhost");
+        let tokens = tokens(1, "http://api.localhost");
         let pair = tokens.issue(&actor(), "password").expect("signs");
         assert_eq!(tokens.verify_access(pair.refresh.expose()), None);
         assert_eq!(tokens.verify_refresh(pair.access.expose()), None);
@@ -198,7 +197,7 @@ mod tests {
 
     #[test]
     fn forged_foreign_and_old_tokens_are_refused() {
-        let ours = tokens(KEY, "http://api.localhost");
+        let ours = tokens(1, "http://api.localhost");
         let actor = actor();
         let valid = ours.issue(&actor, "password").expect("signs").access.into_exposed();
         let payload = claims(&valid);
@@ -213,8 +212,8 @@ mod tests {
         let mut cut = valid.clone();
         cut.truncate(valid.len() - 4);
         for (what, token) in [
-            ("another key", tokens(OTHER_KEY, "http://api.localhost").issue(&actor, "password").expect("signs").access.into_exposed()),
-            ("another issuer", tokens(KEY, "http://elsewhere").issue(&actor, "password").expect("signs").access.into_exposed()),
+            ("another key", tokens(2, "http://api.localhost").issue(&actor, "password").expect("signs").access.into_exposed()),
+            ("another issuer", tokens(1, "http://elsewhere").issue(&actor, "password").expect("signs").access.into_exposed()),
             ("no signature", unsigned),
             ("a symmetric signature", symmetric),
             ("a cut signature", cut),
@@ -231,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_public_key_holds_no_private_part() {
-        let tokens = tokens(KEY, "http://api.localhost");
+        let tokens = tokens(1, "http://api.localhost");
         assert_eq!(tokens.public_key()["crv"], "P-256");
         assert!(tokens.public_key().get("d").is_none());
         assert!(!format!("{tokens:?}").contains("signing"));
