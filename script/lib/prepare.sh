@@ -1,11 +1,15 @@
 # Sourced: finds the tools this repository needs, and installs the missing ones from Debian's archive.
 # shellcheck shell=bash
 
+# Some services of continuous integration set none.
+export HOME=${HOME:-$(echo ~)}
+
 # Runs a command as root, by sudo where that is needed.
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"
-  elif command -v sudo >/dev/null && [ -t 0 ]; then
+  elif command -v sudo >/dev/null && (: </dev/tty) 2>/dev/null; then
+    # sudo asks there, wherever input and output go.
     sudo "$@"
   elif command -v sudo >/dev/null; then
     sudo -n "$@"
