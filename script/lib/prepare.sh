@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # Some services of continuous integration set none.
-export HOME=${HOME:-$(echo ~)}
+export HOME=${HOME:-~}
 
 # Runs a command as root, by sudo where that is needed.
 as_root() {
