@@ -10,7 +10,7 @@ mod up;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{CommandFactory as _, FromArgMatches as _, Subcommand as _};
 
 /// Commands that run the platform; all others are the client's.
 #[derive(Debug, clap::Parser)]
@@ -40,9 +40,18 @@ fn main() -> ExitCode {
         Some("shim") => cells_shim::main(&args[2..]),
         Some("lifecycle") => builder::main(&args[2..]),
         Some("up" | "down" | "server" | "router" | "cell") => platform(args),
+        None | Some("help" | "--help" | "-h") if args.len() <= 2 => help(),
         _ => cli::main(args),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// The client's commands and the platform's in one list.
+fn help() -> i32 {
+    match PlatformCommand::augment_subcommands(cli::command()).print_help() {
+        // Where the terminal has gone there is nobody to tell.
+        Ok(()) | Err(_) => 0,
+    }
 }
 
 fn platform(args: Vec<OsString>) -> i32 {

@@ -78,6 +78,12 @@ pub fn command() -> clap::Command {
     Top::command()
 }
 
+/// Whether this user's client is set to an API already.
+#[must_use]
+pub fn has_target() -> bool {
+    config::Config::path().and_then(|path| config::Config::load(&path)).is_ok_and(|config| config.api.is_some())
+}
+
 /// Runs a parsed command on a runtime of its own, and gives the exit code.
 pub fn run(command: Command, options: &Options) -> i32 {
     let ui = Ui::new(options.json);

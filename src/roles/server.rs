@@ -44,15 +44,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let control = Control::open(config).await.context("the server's data can't be opened")?;
     let tasks = TaskTracker::new();
     for (listener, routes) in [
-        (api, api_http::api(control.clone())),
-        (internal, api_http::internal(control.clone(), shutdown.clone())),
+        (api, api_http::api(control.clone()).context("tokens can't be signed")?),
+        (internal, api_http::internal(control.clone(), tasks.clone(), shutdown.clone())),
         (admin, api_http::admin(control.clone())),
     ] {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
-            if let Err(error) = api_http::serve(listener, routes, shutdown).await {
+            if let Err(error) = api_http::serve(listener, routes, shutdown, api_http::DRAIN).await {
                 tracing::error!(error = format!("{error:#}"), "a listener ended");
             }
         });

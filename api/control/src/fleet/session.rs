@@ -8,7 +8,7 @@ use model::protocol::cell::{
     CellHello, CellMessage, MAX_FRAME_BYTES, Order, OrderBody, PRESENCE_TTL,
 };
 use model::task::{StagingFailure, TaskOutcome, TaskReport, TaskState};
-use scheduler::Event;
+use scheduler::{Event, Time};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,7 +18,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use super::state::{CellLink, MAX_WAITING_ORDERS};
-use super::{Fleet, orders};
+use super::{Fleet, now, orders};
 
 /// Why a session ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,8 @@ impl Fleet {
         tracing::info!(cell.id = %cell, instances = instances.len(), tasks = tasks.len(), "a cell joined");
         let result = async {
             for report in instances {
-                self.take(cell, report).await?;
+                let since = Time(report.since_us).min(now());
+                self.take(cell, report, since).await?;
             }
             for report in tasks {
                 self.take_task(cell, report).await?;
@@ -133,7 +134,7 @@ impl Fleet {
                                 self.refused(cell, &order, &message).await?;
                             }
                         }
-                        CellMessage::Instance(report) => self.take(cell, report).await?,
+                        CellMessage::Instance(report) => self.take(cell, report, now()).await?,
                         CellMessage::Task(report) => self.take_task(cell, report).await?,
                         CellMessage::Heartbeat { usage, .. } => {
                             let mut state = self.state();
@@ -216,7 +217,9 @@ impl Fleet {
         }
     }
 
-    async fn take(&self, cell: CellId, report: InstanceReport) -> Result<(), Ended> {
+    /// `at` is when the instance entered its state as far as this server is concerned: when it hears of it, or, for a full
+    /// report after a restart, when the cell says it was.
+    async fn take(&self, cell: CellId, report: InstanceReport, at: Time) -> Result<(), Ended> {
         let exit = match &report.state {
             InstanceState::Exited { exit } => Some(exit.clone()),
             _ => None,
@@ -225,7 +228,7 @@ impl Fleet {
             (report.instance, report.app, report.process, report.index);
         let wanted = {
             let mut state = self.state();
-            state.take_report(cell, report);
+            state.take_report(cell, report, at);
             state.wanted.get(&process).cloned()
         };
         self.inner.changed.notify_one();

@@ -149,10 +149,9 @@ impl State {
     }
 
     /// Takes over what a cell says of an instance.
-    pub(super) fn take_report(&mut self, cell: CellId, report: InstanceReport) {
-        let at = Time(report.since_us);
+    pub(super) fn take_report(&mut self, cell: CellId, report: InstanceReport, at: Time) {
         self.scheduler.apply(
-            at.max(Time(0)).min(now()),
+            at,
             Event::Instance {
                 cell,
                 process: report.process,
