@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::cell::{Cell, Registry, blocking, containers_folder, owner_under, text_of};
 use crate::config::Config;
 use crate::instance::{self, Instance};
-use crate::layers::Layers;
+use crate::layers::{self, Layers};
 use crate::ledger::{InstanceRecord, Ledger, TaskRecord};
 use crate::logs::Logs;
 use crate::reports::Reports;
@@ -88,14 +88,15 @@ fn open<E: Engine>(
         None => capacity::measure(data).context("could not measure what this host can offer")?,
     };
     let server = Server::new(&config.server_socket);
-    let owner = owner_under(engine.isolation());
-    let layers = Layers::open(
-        data.join("layers"),
-        config.budgets.layers,
-        owner,
-        server.clone(),
-    )
-    .with_context(in_data)?;
+    let tracker = TaskTracker::new();
+    let layers = layers::Options {
+        folder: data.join("layers"),
+        budget: config.budgets.layers,
+        owner: owner_under(engine.isolation()),
+        rebooted: ledger.rebooted,
+        tracker: tracker.clone(),
+    };
+    let layers = Layers::open(layers, server.clone()).with_context(in_data)?;
     let logs = Logs::open(
         data.join("logs"),
         containers_folder(&config),
@@ -115,7 +116,7 @@ fn open<E: Engine>(
         build_slots: Arc::new(Semaphore::new(config.concurrent_builds.max(1))),
         streams: Arc::new(Semaphore::new(STREAMS)),
         build_caches: Caches::new(data.join("build-cache"), config.budgets),
-        tracker: TaskTracker::new(),
+        tracker,
         shutdown,
         engine,
         config,
@@ -269,14 +270,12 @@ async fn take_over_task<E: Engine>(
 fn sweep_folders(folder: &Path, known: &[String]) -> std::io::Result<()> {
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let entry = entry?;
-        if !entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| known.iter().any(|known| known == name))
-        {
-            if let Err(error) = durable::remove_all(&entry.path()) {
-                tracing::warn!(folder = %entry.path().display(), error = text_of(&error), "could not remove a container's folder");
-            }
+        let name = entry.file_name();
+        if known.iter().any(|known| name.to_str() == Some(known)) {
+            continue;
+        }
+        if let Err(error) = durable::remove_all(&entry.path()) {
+            tracing::warn!(folder = %entry.path().display(), error = text_of(&error), "could not remove a container's folder");
         }
     }
     Ok(())

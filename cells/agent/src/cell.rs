@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use cells_engine::{Container, Engine, Mount, Usage};
+use cells_engine::{Engine, Mount};
 use model::droplet::Stack;
 use model::ids::{InstanceId, TaskId};
 use model::protocol::cell::{CellCapacity, Isolation};
@@ -22,8 +21,6 @@ use crate::reports::Reports;
 use crate::server::Server;
 use crate::staging::Task;
 
-/// How often usage is measured and disk limits are checked.
-pub(crate) const SAMPLE: Duration = Duration::from_secs(3);
 /// Cloud Foundry's limit of open files.
 pub(crate) const OPEN_FILES: u64 = 16_384;
 /// Where the binary stands in containers.
@@ -143,88 +140,6 @@ impl<K: std::hash::Hash + Eq + Copy, V> Registry<K, V> {
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<V>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Figures between two looks at a container.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sample {
-    pub(crate) usage: Usage,
-    /// Share of one core.
-    pub(crate) cpu: f64,
-    /// Bytes per second.
-    pub(crate) log_rate: u64,
-}
-
-/// Measures one container again and again.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    last: Option<(tokio::time::Instant, Usage)>,
-}
-
-impl Meter {
-    /// The next sample; waits first unless it is the first one.
-    pub(crate) async fn next<C: Container>(&mut self, container: &C) -> Sample {
-        loop {
-            if self.last.is_some() {
-                tokio::time::sleep(SAMPLE).await;
-            }
-            match container.usage().await {
-                Ok(usage) => return self.note(usage),
-                // A container that has just ended has no usage; its end is noticed elsewhere.
-                Err(error) => {
-                    tracing::debug!(container = container.name(), %error, "could not measure usage")
-                }
-            }
-            if self.last.is_none() {
-                tokio::time::sleep(SAMPLE).await;
-            }
-        }
-    }
-
-    fn note(&mut self, usage: Usage) -> Sample {
-        let now = tokio::time::Instant::now();
-        let mut sample = Sample {
-            usage,
-            ..Sample::default()
-        };
-        if let Some((then, before)) = self.last {
-            let seconds = (now - then).as_secs_f64().max(0.001);
-            sample.cpu = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds;
-            sample.log_rate =
-                (usage.log_bytes.saturating_sub(before.log_bytes) as f64 / seconds) as u64;
-        }
-        self.last = Some((now, usage));
-        sample
-    }
-}
-
-/// Ends a container: SIGTERM, and SIGKILL after `grace`.
-pub(crate) async fn terminate<C: Container>(container: &C, grace: Duration) -> Terminated {
-    if let Err(error) = container.signal(cells_engine::Signal::Terminate).await {
-        tracing::debug!(container = container.name(), %error, "could not send SIGTERM");
-    }
-    if let Ok(ended) = tokio::time::timeout(grace, container.wait()).await {
-        return Terminated {
-            exit: ended.map_err(|error| text_of(&error)),
-            killed: false,
-        };
-    }
-    if let Err(error) = container.signal(cells_engine::Signal::Kill).await {
-        tracing::warn!(container = container.name(), %error, "could not send SIGKILL");
-    }
-    const UNKILLABLE: Duration = Duration::from_secs(30);
-    let exit = match tokio::time::timeout(UNKILLABLE, container.wait()).await {
-        Ok(ended) => ended.map_err(|error| text_of(&error)),
-        Err(_) => Err("it did not end after SIGKILL".to_owned()),
-    };
-    Terminated { exit, killed: true }
-}
-
-pub(crate) struct Terminated {
-    /// The exit, or why it is not known.
-    pub(crate) exit: Result<cells_engine::ContainerExit, String>,
-    /// Whether the grace time was over before it ended.
-    pub(crate) killed: bool,
 }
 
 /// An error with all its causes, for people.

@@ -15,11 +15,13 @@ use model::digest::Digest;
 use model::droplet::Layer;
 use model::protocol::cell::layer_blob;
 use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
 
 use crate::durable;
 use crate::server::{Server, ServerError};
 
 mod gate;
+mod names;
 mod unpack;
 
 pub(crate) use unpack::{Owner, UnpackError, check};
@@ -32,11 +34,22 @@ pub(crate) struct Layers {
     inner: Arc<Inner>,
 }
 
+/// How a cache is set up.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) folder: PathBuf,
+    /// Bytes beyond which unused layers go.
+    pub(crate) budget: u64,
+    pub(crate) owner: Option<Owner>,
+    /// Whether the host may have lost what was not yet written to its disk.
+    pub(crate) rebooted: bool,
+    /// Owns the work that nobody waits for.
+    pub(crate) tracker: TaskTracker,
+}
+
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
-    budget: u64,
-    owner: Option<Owner>,
+    options: Options,
     server: Server,
     slots: Mutex<HashMap<Digest, Arc<Slot>>>,
     temporary: AtomicU64,
@@ -92,27 +105,23 @@ impl Drop for Temporary {
 }
 
 impl Layers {
-    /// Opens the cache in `folder`; what a crash left half done is removed.
-    pub(crate) fn open(
-        folder: PathBuf,
-        budget: u64,
-        owner: Option<Owner>,
-        server: Server,
-    ) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
+    /// Opens the cache; what a crash left half done is removed.
+    pub(crate) fn open(options: Options, server: Server) -> io::Result<Self> {
+        let folder = &options.folder;
+        fs::create_dir_all(folder)?;
         let mut slots = HashMap::new();
-        for entry in fs::read_dir(&folder)? {
+        for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
             let digest = name
                 .to_str()
                 .and_then(|name| format!("sha256:{name}").parse::<Digest>().ok());
-            match (
-                digest,
-                fs::read_to_string(entry.path().join("bytes"))
-                    .ok()
-                    .and_then(|text| text.parse().ok()),
-            ) {
+            // Within one boot, what was renamed is whole, and may be mounted.
+            let whole = !options.rebooted || entry.path().join("synced").exists();
+            let bytes = fs::read_to_string(entry.path().join("bytes"))
+                .ok()
+                .and_then(|text| text.parse().ok());
+            match (digest, bytes.filter(|_| whole)) {
                 (Some(digest), Some(bytes)) => {
                     let slot = Slot {
                         ready: OnceCell::new_with(Some(())),
@@ -123,15 +132,13 @@ impl Layers {
                 _ => durable::remove_all(&entry.path())?,
             }
         }
-        let slots = Mutex::new(slots);
+        let (slots, temporary) = (Mutex::new(slots), AtomicU64::new(0));
         Ok(Self {
             inner: Arc::new(Inner {
-                folder,
-                budget,
-                owner,
+                options,
                 server,
                 slots,
-                temporary: AtomicU64::new(0),
+                temporary,
             }),
         })
     }
@@ -244,7 +251,7 @@ impl Layers {
         let root = unpacked.0.join("root");
         fs::create_dir_all(&root).map_err(store)?;
         let packed = File::open(packed).map_err(store)?;
-        unpack::unpack(packed, layer, &root, self.inner.owner).map_err(|source| {
+        unpack::unpack(packed, layer, &root, self.inner.options.owner).map_err(|source| {
             LayerError::Unpack {
                 layer: digest,
                 source,
@@ -252,13 +259,23 @@ impl Layers {
         })?;
         let bytes = durable::size_of(&root);
         fs::write(unpacked.0.join("bytes"), bytes.to_string()).map_err(store)?;
-        // A lost disk cache is refetched, but a half written one must not be taken for a whole one after a power cut.
-        File::open(&unpacked.0)
-            .and_then(|folder| sync_file_system(&folder))
-            .map_err(store)?;
         let place = self.folder_of(digest);
         durable::remove_all(&place).map_err(store)?;
-        fs::rename(&unpacked.0, place).map_err(store)?;
+        fs::rename(&unpacked.0, &place).map_err(store)?;
+        // An instance that waits for this layer does not wait for the disk: a layer that a power cut catches before this
+        // mark is fetched anew.
+        self.inner.options.tracker.spawn_blocking(move || {
+            let marked = File::open(&place).and_then(|folder| {
+                sync_file_system(&folder)?;
+                File::create(place.join("synced"))?.sync_all()
+            });
+            match marked {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(layer = %digest, %error, "could not sync a layer");
+                }
+                _ => {}
+            }
+        });
         if let Some(slot) = self.slots().get(&digest) {
             slot.bytes.store(bytes, Ordering::Relaxed);
         }
@@ -283,7 +300,7 @@ impl Layers {
                     .values()
                     .map(|slot| slot.bytes.load(Ordering::Relaxed))
                     .sum();
-                if total <= self.inner.budget {
+                if total <= self.inner.options.budget {
                     break;
                 }
                 // Leases and makers hold the slot too, and can only get it through the map that is locked here.
@@ -302,12 +319,12 @@ impl Layers {
     }
 
     fn folder_of(&self, layer: Digest) -> PathBuf {
-        self.inner.folder.join(layer.hex())
+        self.inner.options.folder.join(layer.hex())
     }
 
     fn temporary(&self, what: &str) -> Temporary {
         let number = self.inner.temporary.fetch_add(1, Ordering::Relaxed);
-        Temporary(self.inner.folder.join(format!("{what}-{number}")))
+        Temporary(self.inner.options.folder.join(format!("{what}-{number}")))
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Slot>>> {

@@ -7,6 +7,11 @@
 //! Start with [`Agent::run`], then `session` (the conversation), `instance` (the life of one instance), `staging` (the
 //! life of one build). `ledger` is what survives a restart, `layers` and `logs` are the stores on disk.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")
+)]
+
 mod agent;
 mod capacity;
 mod cell;
@@ -23,6 +28,7 @@ mod server;
 mod session;
 mod stack;
 mod staging;
+mod watch;
 
 pub use agent::Agent;
 pub use config::{Budgets, Config, HostSettings};

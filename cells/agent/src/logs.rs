@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Budgets;
 use crate::{clock, durable};
 
+mod merge;
 mod read;
 mod record;
 

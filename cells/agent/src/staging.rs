@@ -2,28 +2,27 @@
 //! started is never started again, and its result stays in the ledger until the server has stored it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cells_engine::{Container, ContainerExit, Engine};
 use model::ids::TaskId;
-use model::log::LogSource;
 use model::protocol::cell::{StagingSpec, package_blob};
 use model::task::{StagingFailure, TaskOutcome, TaskState};
-use tokio_util::sync::CancellationToken;
 
-use crate::cell::{Cell, Meter, blocking, terminate, text_of};
+use crate::cell::{Cell, blocking, text_of};
 use crate::clock;
 use crate::durable;
-use crate::ledger::TaskRecord;
-use crate::logs::{LogMeta, LogSet, Logs};
+use crate::watch::{Meter, terminate};
 
 mod caches;
 mod maven;
 mod output;
 mod prepare;
+mod task;
 
 pub(crate) use caches::Caches;
+pub(crate) use task::{Task, log_meta};
 
 /// Builds that a cell takes on beyond those that run.
 pub(crate) const MAX_WAITING: usize = 64;
@@ -31,15 +30,6 @@ pub(crate) const MAX_WAITING: usize = 64;
 const GRACE: Duration = Duration::from_secs(5);
 const MAX_LINES: usize = 20;
 const MAX_LINE_CHARS: usize = 1000;
-
-/// One build the cell knows of, also after its end until the server has the result.
-#[derive(Debug)]
-pub(crate) struct Task {
-    pub(crate) id: TaskId,
-    record: Mutex<TaskRecord>,
-    logs: Arc<LogSet>,
-    pub(crate) cancel: CancellationToken,
-}
 
 pub(crate) enum Start<C> {
     Fresh(Box<StagingSpec>),
@@ -54,61 +44,6 @@ enum Ending {
     TimedOut,
     OutOfDisk,
     AgentStops,
-}
-
-pub(crate) fn log_meta(record: &TaskRecord) -> LogMeta {
-    let name = record.task.to_string();
-    LogMeta {
-        app: record.app,
-        source: LogSource::Staging,
-        notes: LogSource::Staging,
-        index: 0,
-        name,
-    }
-}
-
-impl Task {
-    pub(crate) fn new(record: TaskRecord, logs: Arc<LogSet>) -> Arc<Self> {
-        Arc::new(Self {
-            id: record.task,
-            record: Mutex::new(record),
-            logs,
-            cancel: CancellationToken::new(),
-        })
-    }
-
-    pub(crate) fn record(&self) -> TaskRecord {
-        self.lock().clone()
-    }
-
-    /// Moves the task on: ledger first, then the report. Blocks.
-    pub(crate) fn apply<E: Engine>(&self, cell: &Cell<E>, state: TaskState) -> std::io::Result<()> {
-        let mut record = self.lock();
-        if matches!(record.state, TaskState::Done { .. }) {
-            return Ok(());
-        }
-        let next = TaskRecord {
-            state,
-            since_us: clock::now_us(),
-            ..record.clone()
-        };
-        let saved = cell.ledger.save_task(&next);
-        // A start that is not on disk must not happen; every other change is true whether or not the disk took it.
-        if saved.is_ok() || next.state != TaskState::Started {
-            *record = next;
-            cell.reports.put_task(record.report());
-        }
-        saved
-    }
-
-    /// Puts the log of an ended task in its last place. Blocks.
-    pub(crate) fn end_logs(&self, logs: &Logs) -> std::io::Result<()> {
-        logs.end(&self.logs)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TaskRecord> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Lives one build's life to its end, or to the end of this agent.
@@ -344,11 +279,11 @@ impl<E: Engine> Life<E> {
         if let Err(error) = self.apply(TaskState::Done { outcome }).await {
             tracing::error!(task = %self.task.id, %error, "could not record a build's outcome");
         }
-        if let Some(container) = container {
-            if let Err(error) = container.remove().await {
-                tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a build's container");
-                return;
-            }
+        if let Some(container) = container
+            && let Err(error) = container.remove().await
+        {
+            tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a build's container");
+            return;
         }
         let (cell, logs, folder, app) = (
             self.cell.clone(),

@@ -23,8 +23,11 @@ fn pack(tar: &[u8]) -> Packed {
     Packed { layer, bytes }
 }
 
+/// Kind, name, and content or link target.
+type Raw<'a> = (EntryType, &'a str, &'a str);
+
 /// A tar of entries whose names are written raw, as no well-meant library would.
-fn tar_of(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
+fn tar_of(entries: &[Raw<'_>]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (kind, name, content) in entries {
         let mut header = Header::new_ustar();
@@ -45,8 +48,23 @@ fn tar_of(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
 }
 
 fn cache(folder: &Path, budget: u64) -> Layers {
+    reopen(folder, budget, false)
+}
+
+fn reopen(folder: &Path, budget: u64, rebooted: bool) -> Layers {
+    let folder = folder.join("layers");
     let server = Server::new(&folder.join("no-server"));
-    Layers::open(folder.join("layers"), budget, None, server).unwrap()
+    Layers::open(
+        Options {
+            folder,
+            budget,
+            owner: None,
+            rebooted,
+            tracker: TaskTracker::new(),
+        },
+        server,
+    )
+    .unwrap()
 }
 
 async fn import(cache: &Layers, folder: &Path, packed: &Packed) -> Result<Lease, LayerError> {
@@ -102,7 +120,7 @@ async fn a_layer_is_unpacked_with_times_modes_and_links() {
 
 #[tokio::test]
 async fn hostile_entries_are_refused_and_leave_nothing() {
-    let cases: &[(&[(T, &str, &str)], &str)] = &[
+    let cases: &[(&[Raw<'_>], &str)] = &[
         (&[(T::Regular, "../outside", "x")], "'..'"),
         (&[(T::Regular, "app/../../outside", "x")], "'..'"),
         (&[(T::Regular, "/outside", "x")], "absolute"),
@@ -206,7 +224,7 @@ async fn unused_layers_make_room_and_leased_ones_stay() {
     let layers: Vec<_> = ["a", "b", "c"]
         .map(|name| pack(&tar_of(&[(T::Regular, name, &"x".repeat(60_000))])))
         .into();
-    let kept = import(&cache, folder.path(), &layers[0]).await.unwrap();
+    let lease = import(&cache, folder.path(), &layers[0]).await.unwrap();
     drop(import(&cache, folder.path(), &layers[1]).await.unwrap());
     drop(import(&cache, folder.path(), &layers[2]).await.unwrap());
     let there: Vec<_> = layers
@@ -214,16 +232,29 @@ async fn unused_layers_make_room_and_leased_ones_stay() {
         .map(|packed| cache.contains(packed.layer.diff_id))
         .collect();
     assert_eq!(there, [true, false, true]);
-    assert!(kept.path.join("a").exists());
-    let again = Layers::open(
-        folder.path().join("layers"),
-        150_000,
-        None,
-        Server::new(Path::new("none")),
-    )
-    .unwrap();
-    assert!(
-        again.lease_present(layers[0].layer.diff_id).is_some(),
-        "the cache survives a restart"
+    assert!(lease.path.join("a").exists());
+    cache.inner.options.tracker.close();
+    cache.inner.options.tracker.wait().await;
+    let [kept, gone, other] = layers.as_slice() else {
+        panic!()
+    };
+    let mark = folder
+        .path()
+        .join("layers")
+        .join(other.layer.diff_id.hex())
+        .join("synced");
+    fs::remove_file(mark).unwrap();
+    let there = |cache: &Layers| {
+        [kept, gone, other].map(|packed| cache.lease_present(packed.layer.diff_id).is_some())
+    };
+    assert_eq!(
+        there(&reopen(folder.path(), 150_000, false)),
+        [true, false, true],
+        "a restart loses nothing"
+    );
+    assert_eq!(
+        there(&reopen(folder.path(), 150_000, true)),
+        [true, false, false],
+        "a power cut loses what was not synced"
     );
 }

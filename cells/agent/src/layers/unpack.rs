@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use model::digest::Digest;
@@ -17,25 +17,12 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, Entry, EntryType};
 
 use super::gate::Gate;
+use super::names::{check_link, relative, shown};
 
 /// Diego's limit of inodes for one container.
 const MAX_ENTRIES: usize = 200_000;
-const MAX_PATH_BYTES: usize = 4096;
 /// zstd windows beyond 128 MiB are refused, which bounds the memory of unpacking.
 const MAX_WINDOW_LOG: u32 = 27;
-/// Absolute links are resolved inside the container, where only the stack and the home exist.
-const LINK_ROOTS: [&str; 9] = [
-    "home/vcap",
-    "usr",
-    "etc",
-    "lib",
-    "lib64",
-    "bin",
-    "sbin",
-    "tmp",
-    "dev/null",
-];
-
 /// Who owns unpacked files.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
@@ -360,56 +347,4 @@ fn own(owner: Option<Owner>, path: &Path) -> io::Result<()> {
     owner.map_or(Ok(()), |owner| {
         std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))
     })
-}
-
-/// The path as a name below the root, without `.` parts.
-fn relative(raw: &[u8]) -> Result<PathBuf, &'static str> {
-    if raw.len() > MAX_PATH_BYTES {
-        return Err("has a name longer than 4,096 bytes");
-    }
-    if raw.contains(&0) {
-        return Err("has a name with a zero byte");
-    }
-    let mut path = PathBuf::new();
-    for part in Path::new(std::ffi::OsStr::from_bytes(raw)).components() {
-        match part {
-            Component::Normal(name) => path.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => return Err("leads out of the layer by '..'"),
-            Component::RootDir | Component::Prefix(_) => return Err("has an absolute name"),
-        }
-    }
-    Ok(path)
-}
-
-/// Where a symbolic link may lead: below the layer's root, or absolutely to where the container has its stack or home.
-fn check_link(path: &Path, target: &[u8]) -> Result<(), &'static str> {
-    if target.is_empty() || target.len() > MAX_PATH_BYTES || target.contains(&0) {
-        return Err("is a link with an unusable target");
-    }
-    let target = Path::new(std::ffi::OsStr::from_bytes(target));
-    let out = "is a link that leads out of the layer";
-    let mut depth = if target.is_absolute() {
-        0
-    } else {
-        path.components().count() - 1
-    };
-    for part in target.components() {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir if depth == 0 || target.is_absolute() => return Err(out),
-            Component::ParentDir => depth -= 1,
-            _ => {}
-        }
-    }
-    let allowed = |root: &&str| target.starts_with(Path::new("/").join(root));
-    if target.is_absolute() && !LINK_ROOTS.iter().any(|root| allowed(&root)) {
-        Err(out)
-    } else {
-        Ok(())
-    }
-}
-
-fn shown(raw: &[u8]) -> String {
-    String::from_utf8_lossy(raw).chars().take(200).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use cells_engine::{ContainerLimits, ContainerSpec, Engine, Mount};
@@ -100,6 +101,7 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
         &serde_json::to_vec(&build).map_err(io::Error::other)?,
     )?;
     readable(&host.input.join("package.zip"))?;
+    fs::set_permissions(&host.input, fs::Permissions::from_mode(0o755))?;
     let (exe, exe_mount) = cell.exe();
     let bind = |source: &Path, target: &Path, writable| Mount {
         source: source.to_owned(),
@@ -160,7 +162,6 @@ fn write_readable(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The container's user is another one than the agent's.
 fn readable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 

@@ -9,7 +9,8 @@ use model::protocol::cell::{OrderBody, StagingSpec, layer_blob};
 use model::protocol::lifecycle::{BuildResult, BuildSpec};
 use model::task::{StagingFailure, TaskOutcome};
 
-use super::world::{Session, World, eventually, pack};
+use super::session::Session;
+use super::world::{World, eventually, pack};
 
 const FINE: FakeExit = FakeExit {
     status: 0,
@@ -17,7 +18,7 @@ const FINE: FakeExit = FakeExit {
 };
 
 async fn begin(world: &World, session: &mut Session) -> StagingSpec {
-    let spec = world.build(session);
+    let spec = world.build();
     session
         .accepted(OrderBody::Stage(Box::new(spec.clone())))
         .await;
@@ -96,7 +97,7 @@ async fn a_build_stores_its_layers_and_keeps_its_result_until_it_is_forgotten() 
     let TaskOutcome::Staged { image } = session.outcome(spec.task).await else {
         panic!("not staged")
     };
-    assert_eq!(image.layers, [layer.clone()]);
+    assert_eq!(image.layers, std::slice::from_ref(&layer));
     assert_eq!(world.blob(&layer_blob(&layer.diff_id)).unwrap(), packed);
     let lines = world.logs(&mut session, spec.app).await;
     assert!(lines.iter().all(|line| line.source.to_string() == "STG"));
@@ -233,7 +234,7 @@ async fn builds_beyond_the_slots_wait_and_start_at_most_once() {
     let mut world = World::new();
     let mut session = world.start().await;
     let first = begin(&world, &mut session).await;
-    let second = world.build(&session);
+    let second = world.build();
     session
         .accepted(OrderBody::Stage(Box::new(second.clone())))
         .await;

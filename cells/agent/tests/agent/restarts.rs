@@ -7,7 +7,8 @@ use model::ids::InstanceId;
 use model::instance::{ExitReason, InstanceState};
 use model::protocol::cell::OrderBody;
 
-use super::world::{Session, World};
+use super::session::Session;
+use super::world::World;
 
 async fn running(world: &World, session: &mut Session) -> InstanceId {
     let spec = world.instance(session, HealthCheckKind::Process);

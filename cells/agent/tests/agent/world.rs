@@ -1,38 +1,31 @@
 //! A server, an engine and an agent that can be restarted.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cells_agent::{Agent, Budgets, Config, HostSettings};
 use cells_engine::fake::FakeEngine;
-use futures_util::{SinkExt, StreamExt};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use model::digest::Digest;
-use model::droplet::{Layer, LayerKind, Stack};
+use model::droplet::{Layer, LayerKind};
 use model::health::{HealthCheck, HealthCheckKind};
 use model::ids::{AppId, BuildId, InstanceId, StreamId, TaskId, VersionId};
-use model::instance::{InstanceReport, InstanceState};
 use model::limits::{Limits, Megabytes};
 use model::log::LogLine;
 use model::protocol::cell::{
-    CellCapacity, CellHello, CellMessage, InstanceSpec, InstanceUsage, Isolation, LogQuery, Order,
-    OrderBody, StagingSpec, StreamRequest, UPGRADE, layer_blob, package_blob,
+    CellCapacity, CellMessage, InstanceSpec, Isolation, LogQuery, OrderBody, StagingSpec,
+    StreamRequest, layer_blob, package_blob,
 };
 use model::secret::Env;
-use model::task::{TaskOutcome, TaskReport, TaskState};
 use sha2::{Digest as _, Sha256};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
+
+use super::server::{Server, serve};
+use super::session::Session;
 
 /// Longer than any wait of the agent; virtual time.
 const PATIENCE: Duration = Duration::from_secs(3000);
@@ -45,24 +38,6 @@ pub(crate) struct World {
     sessions: mpsc::Receiver<Session>,
     agent: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
     _serving: tokio_util::task::AbortOnDropHandle<()>,
-}
-
-#[derive(Default)]
-struct Server {
-    blobs: Mutex<HashMap<String, Bytes>>,
-    streams: Mutex<HashMap<String, oneshot::Sender<Bytes>>>,
-}
-
-/// One conversation, from the server's side.
-pub(crate) struct Session {
-    frames: Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>,
-    seq: u64,
-    pub(crate) epoch: u64,
-    /// Messages that came while something else was waited for.
-    inbox: Vec<CellMessage>,
-    pub(crate) hello: Option<CellHello>,
-    pub(crate) instances: Vec<InstanceReport>,
-    pub(crate) tasks: Vec<TaskReport>,
 }
 
 impl World {
@@ -216,11 +191,10 @@ impl World {
         }
     }
 
-    pub(crate) fn build(&self, session: &Session) -> StagingSpec {
+    pub(crate) fn build(&self) -> StagingSpec {
         let package = b"a zip file".to_vec();
         let digest = Digest::from_bytes(Sha256::digest(&package).into());
         self.put_blob(&package_blob(&digest), package.clone());
-        let _ = session;
         StagingSpec {
             task: TaskId::random(),
             build: BuildId::random(),
@@ -261,115 +235,6 @@ pub(crate) fn pack(name: &str) -> (Layer, Vec<u8>) {
     (layer, packed)
 }
 
-impl Session {
-    pub(crate) fn stack(&self) -> Stack {
-        self.hello.as_ref().unwrap().stack.clone()
-    }
-
-    /// Sends an order; the answer is an acknowledgement or the reason of a refusal.
-    pub(crate) async fn order(&mut self, body: OrderBody) -> Result<(), String> {
-        self.seq += 1;
-        let seq = self.seq;
-        let order = Order {
-            epoch: self.epoch,
-            seq,
-            body,
-        };
-        self.frames
-            .send(Bytes::from(serde_json::to_vec(&order).unwrap()))
-            .await
-            .unwrap();
-        loop {
-            match self.read().await {
-                CellMessage::Ack { seq: of } if of == seq => return Ok(()),
-                CellMessage::Refused { seq: of, message } if of == seq => return Err(message),
-                other => self.inbox.push(other),
-            }
-        }
-    }
-
-    pub(crate) async fn accepted(&mut self, body: OrderBody) {
-        self.order(body).await.unwrap();
-    }
-
-    /// Waits for the state of an instance that `wanted` picks.
-    pub(crate) async fn instance_state<T>(
-        &mut self,
-        id: InstanceId,
-        mut wanted: impl FnMut(&InstanceState) -> Option<T>,
-    ) -> T {
-        self.wait_for(|message| match message {
-            CellMessage::Instance(report) if report.instance == id => wanted(&report.state),
-            _ => None,
-        })
-        .await
-    }
-
-    pub(crate) async fn exit_of(&mut self, id: InstanceId) -> model::instance::Exit {
-        self.instance_state(id, |state| match state {
-            InstanceState::Exited { exit } => Some(exit.clone()),
-            _ => None,
-        })
-        .await
-    }
-
-    pub(crate) async fn started(&mut self, id: TaskId) {
-        self.wait_for(|message| {
-            matches!(message, CellMessage::Task(report) if report.task == id && report.state == TaskState::Started).then_some(())
-        })
-        .await;
-    }
-
-    pub(crate) async fn outcome(&mut self, id: TaskId) -> TaskOutcome {
-        self.wait_for(|message| match message {
-            CellMessage::Task(TaskReport {
-                task,
-                state: TaskState::Done { outcome },
-            }) if *task == id => Some(outcome.clone()),
-            _ => None,
-        })
-        .await
-    }
-
-    pub(crate) async fn usage_of(&mut self, id: InstanceId) -> InstanceUsage {
-        self.wait_for(|message| match message {
-            CellMessage::Heartbeat { usage, .. } => {
-                usage.iter().find(|usage| usage.instance == id).cloned()
-            }
-            _ => None,
-        })
-        .await
-    }
-
-    /// The first message that `wanted` picks; the full report counts as messages too.
-    async fn wait_for<T>(&mut self, mut wanted: impl FnMut(&CellMessage) -> Option<T>) -> T {
-        let mut waiting = std::mem::take(&mut self.inbox).into_iter();
-        while let Some(message) = waiting.next() {
-            if let Some(found) = wanted(&message) {
-                self.inbox.extend(waiting);
-                return found;
-            }
-        }
-        within(async {
-            loop {
-                let message = self.read().await;
-                if let Some(found) = wanted(&message) {
-                    return found;
-                }
-            }
-        })
-        .await
-    }
-
-    async fn read(&mut self) -> CellMessage {
-        let frame = within(self.frames.next())
-            .await
-            .expect("the cell ended the session")
-            .unwrap();
-        serde_json::from_slice(&frame).unwrap()
-    }
-}
-
 pub(crate) async fn within<T>(wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, wait)
         .await
@@ -384,81 +249,4 @@ pub(crate) async fn eventually(mut check: impl FnMut() -> bool) {
         }
     })
     .await;
-}
-
-async fn serve(listener: UnixListener, server: Arc<Server>, sessions: mpsc::Sender<Session>) {
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let (server, sessions) = (server.clone(), sessions.clone());
-        connections.spawn(async move {
-            let service =
-                service_fn(move |request| answer(request, server.clone(), sessions.clone()));
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades()
-                .await;
-        });
-    }
-}
-
-async fn answer(
-    mut request: Request<Incoming>,
-    server: Arc<Server>,
-    sessions: mpsc::Sender<Session>,
-) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
-    let path = request.uri().path().to_owned();
-    let reply = |status, body| {
-        Response::builder()
-            .status(status)
-            .body(Full::new(body))
-            .unwrap()
-    };
-    if path.starts_with("/internal/cells/") && path.ends_with("/session") {
-        assert_eq!(request.headers()["upgrade"], UPGRADE);
-        let upgrade = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move {
-            let frames = Framed::new(
-                TokioIo::new(upgrade.await.unwrap()),
-                LengthDelimitedCodec::new(),
-            );
-            let (inbox, instances, tasks) = (vec![], vec![], vec![]);
-            let session = Session {
-                frames,
-                seq: 0,
-                epoch: 5,
-                inbox,
-                hello: None,
-                instances,
-                tasks,
-            };
-            let _ = sessions.send(session).await;
-        });
-        let switching = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
-        return Ok(switching
-            .header("connection", "upgrade")
-            .header("upgrade", UPGRADE)
-            .body(Full::default())
-            .unwrap());
-    }
-    if let Some(stream) = path.strip_prefix("/internal/streams/") {
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        if let Some(waiting) = server.streams.lock().unwrap().remove(stream) {
-            let _ = waiting.send(body);
-        }
-        return Ok(reply(StatusCode::NO_CONTENT, Bytes::new()));
-    }
-    let blob = path
-        .strip_prefix("/internal/blobs/")
-        .expect("a known path")
-        .to_owned();
-    let stored = server.blobs.lock().unwrap().get(&blob).cloned();
-    Ok(match (request.method().clone(), stored) {
-        (Method::PUT, _) => {
-            let body = request.into_body().collect().await.unwrap().to_bytes();
-            server.blobs.lock().unwrap().insert(blob, body);
-            reply(StatusCode::CREATED, Bytes::new())
-        }
-        (_, Some(body)) => reply(StatusCode::OK, body),
-        (_, None) => reply(StatusCode::NOT_FOUND, Bytes::from_static(b"no such blob")),
-    })
 }
