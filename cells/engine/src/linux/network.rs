@@ -11,6 +11,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::addresses;
 use crate::{EngineError, NetworkConfig};
 
+/// Awaits a list from the kernel, and asks again where a change by somebody else interrupted the answer.
+///
+/// A macro, because the compiler cannot yet tell that a future made by a borrowed async closure may move between threads.
+macro_rules! listed {
+    ($tried:expr, $list:expr) => {{
+        let mut attempts_left = 20;
+        loop {
+            attempts_left -= 1;
+            match $list.await {
+                Err(error)
+                    if attempts_left > 0 && (error.is_dump_interrupted() || error.is_restart()) => {
+                }
+                other => break other.map_err($crate::linux::network::netlink($tried)),
+            }
+        }
+    }};
+}
+
 mod filter;
 mod forward;
 mod kernel;

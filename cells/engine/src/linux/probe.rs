@@ -11,7 +11,7 @@ use crate::{Container, ContainerLimits, ContainerSpec, Engine, EngineError};
 pub enum ProbeError {
     #[error("containers need root, and this process runs as user {uid}")]
     NotRoot { uid: u32 },
-    #[error("this host does not let {what}")]
+    #[error("cannot {what} on this host")]
     Refused {
         what: &'static str,
         #[source]

@@ -140,7 +140,11 @@ pub(crate) async fn later_layers_win_and_writing_leaves_them_alone<E: Engine>(be
         std::fs::create_dir_all(layer.join("app")).expect("folder");
         std::fs::write(layer.join("app/both"), name).expect("file");
         std::fs::write(layer.join("app").join(name), name).expect("file");
-        for path in [&layer, &layer.join("app")] {
+        // A plain process belongs to whoever runs the engine.
+        for path in [&layer, &layer.join("app")]
+            .into_iter()
+            .filter(|_| !bed.is_process())
+        {
             std::os::unix::fs::chown(
                 path,
                 Some(cells_engine::linux::VCAP),
@@ -286,4 +290,43 @@ pub(crate) async fn sweep_removes_what_nobody_knows<E: Engine>(bed: &Bed<E>) {
     );
     let still = tokio::time::timeout(Duration::from_millis(200), kept.wait()).await;
     assert!(still.is_err(), "the known one runs on");
+}
+
+pub(crate) async fn many_start_and_end_at_the_same_time<E: Engine>(bed: &Bed<E>) {
+    let mut starts = tokio::task::JoinSet::new();
+    for number in 0..16 {
+        let (engine, spec) = (
+            bed.engine.clone(),
+            bed.spec(
+                &format!("c{number}"),
+                &format!("echo {number}; exit {number}"),
+            ),
+        );
+        starts.spawn(async move {
+            let container = engine
+                .start(spec)
+                .await
+                .map_err(|error| crate::bed::with_causes(&error))?;
+            let status = container.wait().await.expect("ends").status;
+            container
+                .remove()
+                .await
+                .map_err(|error| crate::bed::with_causes(&error))?;
+            Ok::<_, String>((number, status, (container.address(), container.port())))
+        });
+    }
+    let ends: Vec<_> = within(starts.join_all())
+        .await
+        .into_iter()
+        .map(|end| end.expect("starts and ends"))
+        .collect();
+    assert!(
+        ends.iter().all(|(number, status, _)| number == status),
+        "{ends:?}"
+    );
+    let places: std::collections::HashSet<_> = ends.iter().map(|(_, _, place)| place).collect();
+    assert!(
+        places.len() == ends.len() || bed.is_process(),
+        "no two had the same address: {ends:?}"
+    );
 }

@@ -230,6 +230,24 @@ fn java_finds_its_certificates_and_tls_works_offline() {
 }
 
 #[test]
+fn the_hosts_java_toolchain_works_inside() {
+    bed::linux(async |bed| {
+        let script = "mkdir src && echo 'class A { public static void main(String[] a) { System.out.println(\"compiled\"); } }' > src/A.java
+            javac -d out src/A.java && java -cp out A; mvn -q -v | head -n 1 | cut -d' ' -f1-2";
+        let mut spec = bed.spec("a", script);
+        spec.limits.memory = Megabytes(512);
+        spec.limits.pids = 256;
+        spec.env.set("HOME", "/home/vcap");
+        let (exit, output) = bed.run_spec(spec).await;
+        let lines: Vec<_> = output.lines().collect();
+        assert!(
+            exit.status == 0 && lines[0] == "compiled" && lines[1].contains("3."),
+            "{output}"
+        );
+    });
+}
+
+#[test]
 fn a_link_in_a_layer_leads_no_mount_out_of_the_container() {
     bed::linux(async |bed| {
         let layer = bed.dir("layer");

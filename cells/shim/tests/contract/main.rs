@@ -35,4 +35,5 @@ for_both_engines! {
     background_processes_end_with_the_command
     a_container_that_has_ended_can_still_be_adopted
     sweep_removes_what_nobody_knows
+    many_start_and_end_at_the_same_time
 }

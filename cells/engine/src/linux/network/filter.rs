@@ -32,7 +32,10 @@ pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
     let failed = || netlink(format!("install the packet filter {}", rules.names.table));
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
     let table = rules.names.table.as_str();
-    let tables = kernel.list_tables_in(Family::Ip).await.map_err(failed())?;
+    let tables = listed!(
+        "list the packet filter's tables",
+        kernel.list_tables_in(Family::Ip)
+    )?;
     let start = kernel.transaction();
     let emptied = if tables.iter().any(|known| known.name == table) {
         start.del_table(table, Family::Ip)

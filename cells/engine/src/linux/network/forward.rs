@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nlink::netlink::nftables::{
     Expr, Family, NFT_MSG_NEWRULE, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
-    RawMessage, Rule, write_expressions,
+    RawMessage, Rule, RuleInfo, write_expressions,
 };
 use nlink::netlink::{Connection, MessageBuilder, NLMSG_HDRLEN, Nftables};
 use tokio::process::Command;
@@ -24,17 +24,15 @@ const LEGACY_TABLES: &str = "/proc/net/ip_tables_names";
 pub(super) async fn allow(names: &Names) -> Result<(), EngineError> {
     let failed = || netlink("let containers' packets pass the host's FORWARD chain");
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
-    let chains = kernel.list_chains_in(TABLE, Family::Ip).await;
-    let exists = chains.is_ok_and(|chains| {
-        chains
-            .iter()
-            .any(|chain| chain.name == CHAIN && chain.hook.is_some())
+    let chains = listed!("list the packet filter's chains", kernel.list_chains())?;
+    let exists = chains.iter().any(|chain| {
+        chain.table == TABLE
+            && chain.family == Family::Ip
+            && chain.name == CHAIN
+            && chain.hook.is_some()
     });
     if exists {
-        let rules = kernel
-            .list_rules(TABLE, Family::Ip)
-            .await
-            .map_err(failed())?;
+        let rules = rules(&kernel).await?;
         let present: HashSet<&str> = rules
             .iter()
             .filter_map(|rule| rule.comment_text.as_deref())
@@ -62,11 +60,16 @@ pub(super) async fn forget(names: &Names) -> Result<(), EngineError> {
     let failed = || netlink("remove our rules from the host's FORWARD chain");
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
     let marks: HashSet<String> = our_rules(names).into_iter().map(|(mark, _)| mark).collect();
-    // Where there is no such table there are no such rules.
-    let rules = kernel
-        .list_rules(TABLE, Family::Ip)
-        .await
-        .unwrap_or_default();
+    let tables = listed!(
+        "list the packet filter's tables",
+        kernel.list_tables_in(Family::Ip)
+    )?;
+    let exists = tables.iter().any(|table| table.name == TABLE);
+    let rules = if exists {
+        rules(&kernel).await?
+    } else {
+        Vec::new()
+    };
     for rule in rules {
         if rule
             .comment_text
@@ -83,6 +86,13 @@ pub(super) async fn forget(names: &Names) -> Result<(), EngineError> {
         legacy(names, "-C", "-D").await?;
     }
     Ok(())
+}
+
+async fn rules(kernel: &Connection<Nftables>) -> Result<Vec<RuleInfo>, EngineError> {
+    listed!(
+        "list the rules of the host's filter table",
+        kernel.list_rules(TABLE, Family::Ip)
+    )
 }
 
 /// The rules with the comments by which they are known again.

@@ -62,10 +62,8 @@ impl Host for Kernel {
     }
 
     async fn link_names(&self) -> Result<Vec<String>, EngineError> {
-        let links = open()?
-            .get_links()
-            .await
-            .map_err(netlink("list the host's links"))?;
+        let kernel = open()?;
+        let links = listed!("list the host's links", kernel.get_links())?;
         Ok(links
             .iter()
             .filter_map(|link| link.name().map(str::to_owned))
