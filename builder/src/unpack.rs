@@ -122,8 +122,8 @@ fn plan(directory: &Directory, max_bytes: u64) -> Result<Vec<(&Entry, PathBuf, K
             .escape_debug()
             .to_string();
         let refuse = |why: &str| format!("'{shown}' in the uploaded source {why}");
-        let path = entry_path(&entry.name).map_err(|why| refuse(why))?;
-        let kind = entry_kind(entry).map_err(|why| refuse(why))?;
+        let path = entry_path(&entry.name).map_err(&refuse)?;
+        let kind = entry_kind(entry).map_err(&refuse)?;
         bytes = bytes.saturating_add(entry.size);
         if bytes > max_bytes {
             return Err(format!(

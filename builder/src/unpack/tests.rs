@@ -9,8 +9,11 @@ const FILE: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
 const FOLDER: u32 = 0o040_755;
 
+/// Name, mode and content of an entry.
+type RawEntry<'a> = (&'a [u8], u32, &'a [u8]);
+
 /// A zip file of stored entries with any names and modes, as no honest tool writes it.
-fn raw_zip(entries: &[(&[u8], u32, &[u8])]) -> Vec<u8> {
+fn raw_zip(entries: &[RawEntry<'_>]) -> Vec<u8> {
     let (mut zip, mut central) = (Vec::new(), Vec::new());
     for (name, mode, content) in entries {
         let mut crc = flate2::Crc::new();
@@ -92,7 +95,7 @@ fn unpacked(zip: &[u8], max_bytes: u64) -> Unpacked {
 fn hostile_archives_are_refused_and_nothing_is_written() {
     let long = vec![b'x'; 256];
     let deep = b"d/".repeat(2100);
-    let cases: &[(&str, &[(&[u8], u32, &[u8])])] = &[
+    let cases: &[(&str, &[RawEntry<'_>])] = &[
         ("leads out", &[(b"../x", FILE, b"")]),
         ("leads out", &[(b"a/../../x", FILE, b"")]),
         ("leads out", &[(b"a/..", FOLDER, b"")]),
@@ -157,7 +160,7 @@ fn too_many_files_and_too_many_bytes_are_refused() {
     let names: Vec<Vec<u8>> = (0..100_001)
         .map(|number| format!("f{number}").into_bytes())
         .collect();
-    let many: Vec<(&[u8], u32, &[u8])> = names
+    let many: Vec<RawEntry<'_>> = names
         .iter()
         .map(|name| (name.as_slice(), FILE, &b""[..]))
         .collect();
@@ -289,7 +292,7 @@ proptest! {
 
     #[test]
     fn no_link_resolves_outside(links in prop::collection::vec(("[ab](/[ab]){0,2}", "(\\.\\./){0,3}([ab]|\\.|\\.\\.)(/([ab]|\\.\\.)){0,3}"), 1..6)) {
-        let entries: Vec<(&[u8], u32, &[u8])> = links.iter().map(|(name, to)| (name.as_bytes(), LINK, to.as_bytes())).collect();
+        let entries: Vec<RawEntry<'_>> = links.iter().map(|(name, to)| (name.as_bytes(), LINK, to.as_bytes())).collect();
         let unpacked = unpacked(&raw_zip(&entries), 1000);
         if let Ok(written) = &unpacked.result {
             let root = fs::canonicalize(unpacked.app()).expect("there");

@@ -46,6 +46,7 @@ fn a_pom_and_one_class_run_and_the_same_source_gives_the_same_app_layer() {
         &[
             ("MONGODB_URI", "mongodb://a:b@c/d?x=$HOME&y='\"\n"),
             ("MEMORY_LIMIT", "256m"),
+            ("JAVA_OPTS", "-Xshare:on"),
         ],
     );
     assert!(
@@ -349,5 +350,28 @@ fn another_java_version_is_used_where_it_is_asked_for_and_its_class_data_is_shar
     assert!(
         matches!(&refused, StagingFailure::Refused { hint: Some(hint), .. } if hint.contains("openjdk-99-jdk-headless")),
         "{refused:?}"
+    );
+}
+
+#[test]
+fn the_runtime_is_one_layer_for_all_apps() {
+    let main = |text: &str| {
+        let body = format!("System.out.println(\"{text}\");");
+        vec![(
+            "Main.java",
+            format!("class Main {{ public static void main(String[] a) {{ {body} }} }}"),
+        )]
+    };
+    let site = Site::with_empty_cache();
+    let one = site.build(&main("one")).image();
+    site.forget_layers();
+    let two = site.build(&main("two")).image();
+    assert_eq!(
+        digest_of(&one, LayerKind::Runtime),
+        digest_of(&two, LayerKind::Runtime)
+    );
+    assert_ne!(
+        digest_of(&one, LayerKind::App),
+        digest_of(&two, LayerKind::App)
     );
 }

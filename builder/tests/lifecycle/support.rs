@@ -61,6 +61,19 @@ impl Site {
         }
     }
 
+    /// With a cache of its own, for as long as it lives.
+    pub(crate) fn with_empty_cache() -> Self {
+        let site = Self::new();
+        Self {
+            cache: site.folder.path().join("cache"),
+            ..site
+        }
+    }
+
+    pub(crate) fn forget_layers(&self) {
+        fs::remove_dir_all(self.cache.join("layers")).expect("there are some");
+    }
+
     pub(crate) fn build(&self, files: &[(&str, String)]) -> Outcome {
         self.build_with(files, &[])
     }

@@ -148,7 +148,7 @@ pub(super) fn choose(
         }
         None => usable()
             .find(|jdk| jdk.is_default)
-            .or_else(|| usable().last()),
+            .or_else(|| usable().next_back()),
     };
     chosen.cloned().ok_or_else(|| {
         let version = wanted.map_or(17, |wanted| wanted.major.max(17));

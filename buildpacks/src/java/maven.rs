@@ -18,6 +18,7 @@ const MAX_POM_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_MODULES: usize = 200;
 /// Where a module's runtime dependencies are copied, relative to the module.
 pub(super) const DEPENDENCIES: &str = "target/slipway-dependencies";
+const SKIP_TESTS: &str = "-DskipTests";
 /// Named with its version, so that the choice is not the Maven version's. Runs on Maven 3.2.5 and later.
 const COPY_DEPENDENCIES: &str =
     "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
@@ -108,7 +109,7 @@ pub(super) fn build(
     jdk: &Jdk,
 ) -> Result<Built, BuildFailure> {
     let copied = !project.bundles_itself() && project.may_have_dependencies();
-    let mut arguments = vec!["-DskipTests".to_owned(), "package".to_owned()];
+    let mut arguments = vec![SKIP_TESTS.to_owned(), "package".to_owned()];
     if copied {
         arguments.extend(copy_arguments());
     }
@@ -131,7 +132,7 @@ pub(super) fn copy_dependencies(
     project: &Project,
     jdk: &Jdk,
 ) -> Result<(), BuildFailure> {
-    let mut arguments = vec!["-DskipTests".to_owned(), "package".to_owned()];
+    let mut arguments = vec![SKIP_TESTS.to_owned(), "package".to_owned()];
     arguments.extend(copy_arguments());
     run(context, project, jdk, &arguments)
 }
@@ -174,7 +175,20 @@ fn run(
     command
         .args(defaults(&project.pom, jdk.major))
         .args(arguments);
-    let shown = format!("{name} {}", arguments.join(" "));
+    // What a person would type to see the same; where copies go is no part of it.
+    let words = arguments
+        .iter()
+        .filter(|word| *word == SKIP_TESTS || !word.starts_with("-D"));
+    let words: Vec<&str> = words
+        .map(|word| {
+            if word == COPY_DEPENDENCIES {
+                "dependency:copy-dependencies"
+            } else {
+                word
+            }
+        })
+        .collect();
+    let shown = format!("{name} {}", words.join(" "));
     context.output.line(&format!("$ {shown}"));
     command::run(context.output, &shown, command)
 }
