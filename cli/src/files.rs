@@ -68,15 +68,19 @@ impl Entry {
 impl FileSet {
     /// Reads a folder, or an archive.
     pub(crate) fn gather(path: &Path) -> Outcome<Self> {
+        Self::gather_up_to(path, MAX_FILES)
+    }
+
+    fn gather_up_to(path: &Path, limit: usize) -> Outcome<Self> {
         let info = std::fs::metadata(path).map_err(|error| {
             CliError::file(path, "read", &error)
                 .exiting(Exit::Usage)
                 .hint("slipway push -p FOLDER_OR_JAR")
         })?;
         let mut set = if info.is_dir() {
-            tree::gather(path)?
+            tree::gather(path, limit)?
         } else {
-            archive::gather(path)?
+            archive::gather(path, limit)?
         };
         if set.entries.is_empty() {
             let error = CliError::new(
@@ -135,8 +139,8 @@ impl FileSet {
     }
 }
 
-fn too_many(place: &Path) -> CliError {
-    let message = format!("{} holds more than {MAX_FILES} files", place.display());
+fn too_many(place: &Path, limit: usize) -> CliError {
+    let message = format!("{} holds more than {limit} files", place.display());
     CliError::new("E-FILES", Exit::Usage, message)
         .hint("name what the app does not need in .cfignore (target, node_modules, …)")
         .hint("slipway push -p FOLDER_OR_JAR")

@@ -52,7 +52,6 @@ pub struct Options {
     about = "Push source, get a running app",
     arg_required_else_help = true
 )]
-#[command(disable_version_flag = false, infer_long_args = false)]
 struct Top {
     #[command(flatten)]
     options: Options,
@@ -81,12 +80,16 @@ pub fn command() -> clap::Command {
 /// Whether this user's client is set to an API already.
 #[must_use]
 pub fn has_target() -> bool {
-    config::Config::path().and_then(|path| config::Config::load(&path)).is_ok_and(|config| config.api.is_some())
+    config::Config::path()
+        .and_then(|path| config::Config::load(&path))
+        .is_ok_and(|config| config.api.is_some())
 }
 
 /// Runs a parsed command on a runtime of its own, and gives the exit code.
 pub fn run(command: Command, options: &Options) -> i32 {
     let ui = Ui::new(options.json);
+    // Ctrl-C is how following logs ends; there is nothing to say about it.
+    let follows = matches!(command, Command::Logs(_));
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -109,7 +112,9 @@ pub fn run(command: Command, options: &Options) -> i32 {
     match result {
         Ok(()) => Exit::Ok as i32,
         Err(error) => {
-            ui.fail(&error);
+            if !(follows && error.exit == Exit::Interrupted) {
+                ui.fail(&error);
+            }
             error.exit_code()
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct PlannedApp {
 }
 
 pub(crate) async fn push(cx: &Context, options: &PushOptions) -> Outcome {
+    cx.ui.begin_stream();
+    let mut started = Instant::now();
     let plan = plan::make(options)?;
     let sets = gather(&plan).await?;
     let target = cx.target().await?;
@@ -58,7 +60,8 @@ pub(crate) async fn push(cx: &Context, options: &PushOptions) -> Outcome {
     apply::manifest(cx, &plan).await?;
     let apps = apply::pushed_apps(cx, &plan).await?;
     for ((planned, files), app) in plan.apps.iter().zip(&sets).zip(&apps) {
-        push_app(cx, options, planned, files, app).await?;
+        push_app(cx, options, planned, files, app, started).await?;
+        started = Instant::now();
     }
     Ok(())
 }
@@ -82,8 +85,8 @@ async fn push_app(
     planned: &PlannedApp,
     files: &FileSet,
     app: &App,
+    started: Instant,
 ) -> Outcome {
-    let started = Instant::now();
     apply::warn_of_loopback(cx, app).await;
     let routes = cx.app_routes(&app.guid).await?;
     report::routes(cx, &routes);

@@ -14,7 +14,7 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::logs::{LogReader, Tail, source, text};
 use crate::ui::seconds;
 
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(150);
 /// Cloud Foundry ends a build after 900 s; the server says so by itself.
 const LIMIT: Duration = Duration::from_secs(1200);
 /// Failures to read logs in a row after which the build goes on without them, as in `cf`.
@@ -30,7 +30,7 @@ pub(crate) async fn stage(cx: &Context, app: &str, package: &str) -> Outcome<Str
     };
     let build: Build = cx.client.post("/v3/builds", &request).await?;
     cx.ui.event("build.start", json!({"build": build.guid}))?;
-    cx.ui.step("build", "");
+    cx.ui.step("build", short(&build.guid).dimmed().to_string());
     let path = format!("/v3/builds/{}", build.guid);
     let done = loop {
         let build: Build = cx.client.get(&path).await?;

@@ -12,7 +12,7 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::logs::{LogReader, source, text};
 use crate::ui::seconds;
 
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(100);
 /// Cloud Foundry's start timeout where a process sets none, seconds.
 const START_TIMEOUT: u32 = 60;
 /// On top of the start timeout: placement, fetching layers, and the report on its way.

@@ -23,12 +23,14 @@ pub(crate) struct Ui {
 #[derive(Debug)]
 struct Inner {
     json: bool,
+    /// Nothing is written: for tests, whose output is not captured below the standard macros.
+    silent: bool,
     stream: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether an event was written, so that a failure is one more event.
+    /// Whether the command prints events, so that its failure is one more of them.
     streaming: bool,
     warned: HashSet<String>,
 }
@@ -38,9 +40,26 @@ impl Ui {
         Self {
             inner: Arc::new(Inner {
                 json,
+                silent: false,
                 stream: Mutex::default(),
             }),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                json: false,
+                silent: true,
+                stream: Mutex::default(),
+            }),
+        }
+    }
+
+    /// From here on [`Ui::event`] prints; without this it does not, and the command answers with one object.
+    pub(crate) fn begin_stream(&self) {
+        self.state().streaming = true;
     }
 
     pub(crate) fn json(&self) -> bool {
@@ -61,6 +80,9 @@ impl Ui {
 
     /// Bytes on stdout, as they are.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Outcome {
+        if self.inner.silent {
+            return Ok(());
+        }
         let mut out = AutoStream::auto(std::io::stdout().lock());
         out.write_all(bytes)
             .and_then(|()| out.flush())
@@ -109,16 +131,18 @@ impl Ui {
     }
 
     fn stderr(&self, line: &str) {
+        if self.inner.silent {
+            return;
+        }
         // Nothing can be said where stderr is closed, and nothing depends on it.
         let _ = writeln!(AutoStream::auto(std::io::stderr().lock()), "{line}");
     }
 
-    /// With `--json`, one event of a stream on a line of its own; else nothing.
+    /// With `--json`, in a command that prints a stream, one event on a line of its own; else nothing.
     pub(crate) fn event(&self, name: &str, mut fields: Value) -> Outcome {
-        if !self.inner.json {
+        if !self.inner.json || !self.state().streaming {
             return Ok(());
         }
-        self.state().streaming = true;
         if let Some(map) = fields.as_object_mut() {
             map.insert("event".into(), name.into());
         }
@@ -257,7 +281,7 @@ mod tests {
             (1024, "1K"),
             (1536, "1.5K"),
             (512 << 20, "512M"),
-            (36_280_730, "34.5M"),
+            (36_280_730, "34.6M"),
             (1 << 30, "1G"),
             (u64::MAX, "1677721T"),
         ] {

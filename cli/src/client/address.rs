@@ -32,7 +32,7 @@ pub(crate) fn normalize(typed: &str) -> Outcome<String> {
         return Err(wrong("it has a path"));
     }
     let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?;
-    if authority.host().is_empty() {
+    if authority.host().is_empty() || authority.as_str().ends_with(':') {
         return Err(wrong("it has no host"));
     }
     Ok(format!(

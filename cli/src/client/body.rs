@@ -10,7 +10,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Frame, SizeHint};
 use indicatif::ProgressBar;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 pub(super) type Body = BoxBody<Bytes, io::Error>;
 
@@ -49,7 +49,7 @@ pub(crate) struct FilePart {
 
 impl Payload {
     pub(crate) fn form(pairs: &[(&str, &str)]) -> Self {
-        let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let escape = |text: &str| utf8_percent_encode(text, super::query::ESCAPED).to_string();
         let pairs: Vec<_> = pairs
             .iter()
             .map(|(key, value)| format!("{}={}", escape(key), escape(value)))

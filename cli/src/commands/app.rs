@@ -222,6 +222,21 @@ mod tests {
             details: Some("exited with 1 after 0.8 s\nline".into()),
             ..InstanceStats::default()
         };
-        insta::assert_snapshot!(text(&app, &[route], Some(&droplet), &[(process, vec![running, crashed])]), @"");
+        insta::assert_snapshot!(text(&app, &[route], Some(&droplet), &[(process, vec![running, crashed])]), @r"
+        name:             hello
+        requested state:  started
+        routes:           hello.localhost:8080
+        last built:       2026-11-24T15:00:00Z
+        stack:            host
+        buildpacks:       java 1.0
+
+        type:             web
+        instances:        1/2
+        memory:           512M
+        start command:    java -cp . Main
+            state    since  cpu   memory         disk  details
+        #0  running  2 h    2.1%  34.6M of 512M
+        #1  crashed                                    exited with 1 after 0.8 s
+        ");
     }
 }

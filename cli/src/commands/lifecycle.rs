@@ -140,9 +140,9 @@ fn nothing_uploaded(app: &App) -> CliError {
 }
 
 fn result(cx: &Context, app: &App, what: &str) -> Outcome {
-    cx.ui.say(format!("{} {what}", app.name));
-    cx.ui.event(
-        "result",
-        json!({"ok": true, "app": app.name, "state": "STARTED"}),
+    done(
+        cx,
+        json!({"app": app.name, "state": "STARTED"}),
+        format!("{} {what}", app.name),
     )
 }

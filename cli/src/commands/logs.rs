@@ -27,6 +27,7 @@ const BEFORE: usize = 10;
 
 impl Logs {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        cx.ui.begin_stream();
         let app = cx.app(&self.app).await?;
         let reader = LogReader::of_app(cx, &app.guid)?;
         let recent = reader

@@ -79,11 +79,11 @@ impl Scale {
             "{} {}: {} x {size}",
             app.name, self.process, process.instances
         );
-        cx.ui.say(said);
-        cx.ui.event(
-            "result",
-            json!({"ok": true, "app": app.name, "process": self.process, "instances": process.instances,
+        done(
+            cx,
+            json!({"app": app.name, "process": self.process, "instances": process.instances,
                    "memory_in_mb": process.memory_in_mb, "disk_in_mb": process.disk_in_mb}),
+            said,
         )
     }
 }

@@ -8,7 +8,7 @@ use zip::ZipArchive;
 
 use super::ignored::Ignored;
 use super::tree::stays_inside;
-use super::{Entry, FileSet, Kind, MAX_FILES, Origin, sha1_of, too_many};
+use super::{Entry, FileSet, Kind, Origin, sha1_of, too_many};
 use crate::error::{CliError, Exit, Outcome};
 
 /// `cf` gives every file of an archive this mode, so that start scripts in it can run.
@@ -33,10 +33,10 @@ pub(super) fn broken(path: &Path, error: &zip::result::ZipError) -> CliError {
         .hint("slipway push -p FOLDER_OR_JAR")
 }
 
-pub(super) fn gather(path: &Path) -> Outcome<FileSet> {
+pub(super) fn gather(path: &Path, limit: usize) -> Outcome<FileSet> {
     let mut archive = open(path)?;
-    if archive.len() > MAX_FILES {
-        return Err(too_many(path));
+    if archive.len() > limit {
+        return Err(too_many(path, limit));
     }
     let ignored = Ignored::new(&rules(&mut archive, path)?)?;
     let mut entries = Vec::new();

@@ -68,6 +68,7 @@ fn ignore_rules_hold_as_in_cf() {
         (
             "*.log\n# a comment\n\nempty\n",
             vec![
+                "logs",
                 "pom.xml",
                 "src/Main.java",
                 "target/app.jar",
@@ -178,18 +179,40 @@ fn what_cannot_be_pushed_says_so() {
 
 #[test]
 fn more_than_the_limit_is_refused_before_anything_is_sent() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for outer in 0..=MAX_FILES / 1000 {
-        let inner = folder.path().join(outer.to_string());
-        fs::create_dir(&inner).expect("made");
-        for file in 0..1000 {
-            fs::File::create(inner.join(file.to_string())).expect("made");
-        }
-    }
-    let error = FileSet::gather(folder.path()).expect_err("too many");
+    let four = folder(&[("a/1", ""), ("a/2", ""), ("b/3", ""), ("c/", "")]);
+    assert_eq!(
+        FileSet::gather_up_to(four.path(), 4)
+            .expect("just enough")
+            .entries
+            .len(),
+        4
+    );
+    let error = FileSet::gather_up_to(four.path(), 3).expect_err("too many");
     assert!(
-        error.message.contains("more than 100000 files") && error.exit_code() == 2,
+        error.message.contains("more than 3 files") && error.exit_code() == 2,
         "{error}"
+    );
+
+    let path = four.path().join("app.zip");
+    let mut writer = ::zip::ZipWriter::new(fs::File::create(&path).expect("made"));
+    for name in ["1", "2", "3"] {
+        writer
+            .start_file(name, ::zip::write::SimpleFileOptions::default())
+            .expect("begun");
+    }
+    writer.finish().expect("finished");
+    assert_eq!(
+        FileSet::gather_up_to(&path, 3)
+            .expect("just enough")
+            .entries
+            .len(),
+        3
+    );
+    assert_eq!(
+        FileSet::gather_up_to(&path, 2)
+            .expect_err("too many")
+            .exit_code(),
+        2
     );
 }
 

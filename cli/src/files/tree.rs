@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::ignored::Ignored;
-use super::{Entry, FileSet, Kind, MAX_FILES, Origin, sha1_of, too_many};
+use super::{Entry, FileSet, Kind, Origin, sha1_of, too_many};
 use crate::error::{CliError, Exit, Outcome};
 
 const MAX_DEPTH: usize = 100;
 
-pub(super) fn gather(folder: &Path) -> Outcome<FileSet> {
+pub(super) fn gather(folder: &Path, limit: usize) -> Outcome<FileSet> {
     let root = folder
         .canonicalize()
         .map_err(|error| CliError::file(folder, "read", &error))?;
@@ -25,6 +25,7 @@ pub(super) fn gather(folder: &Path) -> Outcome<FileSet> {
         root: root.clone(),
         ignored: Ignored::new(&rules)?,
         entries: vec![],
+        limit,
         buffer: vec![0; 128 * 1024],
     };
     walk.folder(Path::new(""), 0)?;
@@ -38,6 +39,7 @@ struct Walk {
     root: PathBuf,
     ignored: Ignored,
     entries: Vec<Entry>,
+    limit: usize,
     buffer: Vec<u8>,
 }
 
@@ -101,8 +103,8 @@ impl Walk {
             return Err(CliError::new("E-FILES", Exit::Usage, message)
                 .hint("rename it, or name it in .cfignore"));
         };
-        if self.entries.len() >= MAX_FILES {
-            return Err(too_many(&self.root));
+        if self.entries.len() >= self.limit {
+            return Err(too_many(&self.root, self.limit));
         }
         self.entries.push(Entry {
             path: path.to_owned(),

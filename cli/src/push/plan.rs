@@ -399,7 +399,20 @@ mod tests {
         };
         let text = "applications:\n- name: a\n  memory: 1G\n  command: run\n  env: {A: file, B: b}\n  no-route: true\n";
         let plan = in_folder(Some(text), &options).expect("planned");
-        insta::assert_snapshot!(plan.manifest.to_yaml(), @"");
+        insta::assert_snapshot!(plan.manifest.to_yaml(), @r"
+        applications:
+        - name: 'a'
+          buildpacks:
+          - 'java'
+          command: null
+          instances: 3
+          memory: '256M'
+          env:
+            A: 'flag=1'
+            B: 'b'
+          routes:
+          - route: 'x.example.com/p'
+        ");
     }
 
     #[test]

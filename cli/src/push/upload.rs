@@ -18,7 +18,8 @@ use crate::error::{CliError, Exit, Outcome};
 use crate::files::{Entry, FileSet, MAX_PACKAGE_BYTES, pack};
 use crate::ui::{count, seconds, size};
 
-const PAUSE: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Uploads the files as a new package of the app, and waits until the package is ready.
@@ -77,6 +78,7 @@ pub(super) async fn package(cx: &Context, app: &str, files: &FileSet) -> Outcome
     let result = cx.client.send(call.payload(Payload::Upload(upload))).await;
     progress.finish_and_clear();
     let mut package: Package = result?.read()?;
+    let mut pause = FIRST_PAUSE;
     while !is_ready(&package)? {
         if started.elapsed() > LIMIT {
             let message = format!(
@@ -85,7 +87,8 @@ pub(super) async fn package(cx: &Context, app: &str, files: &FileSet) -> Outcome
             );
             return Err(CliError::new("E-TIMEOUT", Exit::TryAgain, message));
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
         package = cx
             .client
             .get(&format!("/v3/packages/{}", package.guid))
@@ -98,13 +101,15 @@ pub(super) async fn package(cx: &Context, app: &str, files: &FileSet) -> Outcome
                "seconds": took.as_secs_f64()}),
     )?;
     let text = if sent == 0 {
-        format!("nothing: the space has all of {}", files_and_size(files))
-    } else {
         format!(
-            "{} as {} of {}",
-            count(sent, "file"),
-            size(length),
+            "nothing to send: the space has all of {}",
             files_and_size(files)
+        )
+    } else {
+        let packed = size(length);
+        format!(
+            "{sent} of {}, {packed} packed",
+            count(files.entries.len(), "file")
         )
     };
     cx.ui

@@ -48,9 +48,9 @@ mod tests {
         table.row(["hello", "started", "hello.localhost:8080"]);
         table.row(["a\nb\u{1b}[2J", "stopped", ""]);
         insta::assert_snapshot!(table.render(), @r"
-        name      requested state  routes
-        hello     started          hello.localhost:8080
-        a b [2J   stopped
+        name     requested state  routes
+        hello    started          hello.localhost:8080
+        a b [2J  stopped
         ");
     }
 }
