@@ -260,8 +260,15 @@ impl Layers {
         let bytes = durable::size_of(&root);
         fs::write(unpacked.0.join("bytes"), bytes.to_string()).map_err(store)?;
         let place = self.folder_of(digest);
-        durable::remove_all(&place).map_err(store)?;
-        fs::rename(&unpacked.0, &place).map_err(store)?;
+        match fs::rename(&unpacked.0, &place) {
+            // A cancelled maker's last step came first. What has the name is whole, and may be in use already.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) => {}
+            other => other.map_err(store)?,
+        }
         // An instance that waits for this layer does not wait for the disk: a layer that a power cut catches before this
         // mark is fetched anew.
         self.inner.options.tracker.spawn_blocking(move || {

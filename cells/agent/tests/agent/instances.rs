@@ -332,3 +332,29 @@ async fn what_cannot_start_says_why() {
     );
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_is_fetched_once_for_many_instances() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let layer = world.stored_layer("shared");
+    let specs: Vec<_> = (0..5)
+        .map(|_| {
+            let mut spec = world.instance(&session, HealthCheckKind::Process);
+            spec.layers = vec![layer.clone()];
+            spec
+        })
+        .collect();
+    for spec in &specs {
+        session.accepted(run(spec)).await;
+    }
+    for spec in &specs {
+        session
+            .instance_state(spec.instance, |state| {
+                matches!(state, InstanceState::Running { .. }).then_some(())
+            })
+            .await;
+    }
+    assert_eq!(world.fetched(), 1);
+    world.stop().await;
+}

@@ -19,6 +19,8 @@ use super::session::Session;
 #[derive(Default)]
 pub(crate) struct Server {
     pub(crate) blobs: Mutex<HashMap<String, Bytes>>,
+    /// Names of blobs that were asked for, in order.
+    pub(crate) fetched: Mutex<Vec<String>>,
     pub(crate) streams: Mutex<HashMap<String, oneshot::Sender<Bytes>>>,
 }
 
@@ -98,7 +100,12 @@ async fn answer(
             server.blobs.lock().unwrap().insert(blob, body);
             reply(StatusCode::CREATED, Bytes::new())
         }
-        (_, Some(body)) => reply(StatusCode::OK, body),
+        (method, Some(body)) => {
+            if method == Method::GET {
+                server.fetched.lock().unwrap().push(blob);
+            }
+            reply(StatusCode::OK, body)
+        }
         (_, None) => reply(StatusCode::NOT_FOUND, Bytes::from_static(b"no such blob")),
     })
 }

@@ -130,6 +130,11 @@ impl World {
         self.server.blobs.lock().unwrap().get(name).cloned()
     }
 
+    /// How many blobs the cell has fetched.
+    pub(crate) fn fetched(&self) -> usize {
+        self.server.fetched.lock().unwrap().len()
+    }
+
     /// A layer of one file, stored at the server.
     pub(crate) fn stored_layer(&self, name: &str) -> Layer {
         let (layer, packed) = pack(name);
