@@ -1,0 +1,199 @@
+//! A simulated cell: it speaks the cell protocol over the internal socket and pretends to build and to run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use model::digest::Digest;
+use model::droplet::{Image, Layer, LayerKind, Stack, UsedBuildpack};
+use model::ids::{CellId, Incarnation, InstanceId};
+use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
+use model::limits::Megabytes;
+use model::log::{LogLine, LogSource, OutputStream};
+use model::protocol::cell::{
+    CellCapacity, CellHello, CellMessage, InstanceSpec, Isolation, Order, OrderBody, StagingSpec, StreamRequest, UPGRADE,
+    layer_blob, package_blob,
+};
+use model::task::{TaskOutcome, TaskReport, TaskState};
+use tokio::net::UnixStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+pub(crate) const STACK: &str = "host-simulated";
+pub(crate) const LAYER: &[u8] = b"a layer in its transfer form";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    id: CellId,
+    socket: PathBuf,
+    pub(crate) seen: Arc<Mutex<Seen>>,
+}
+
+/// What a test may look at.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) running: BTreeMap<InstanceId, InstanceSpec>,
+    pub(crate) packages: Vec<Bytes>,
+    pub(crate) staged: Vec<StagingSpec>,
+    logs: Vec<LogLine>,
+}
+
+type Frames = Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>;
+
+impl Cell {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self { id: CellId::random(), socket, seen: Arc::default() }
+    }
+
+    pub(crate) async fn run(&self) {
+        let request = Request::post(format!("/internal/cells/{}/session", self.id))
+            .header(header::HOST, "server")
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, UPGRADE)
+            .body(Body::empty())
+            .expect("a request");
+        let response = send(&self.socket, request).await;
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let upgraded = hyper::upgrade::on(response).await.expect("upgrades");
+        let codec = LengthDelimitedCodec::builder().length_field_length(4).max_frame_length(16 << 20).new_codec();
+        let mut frames = Framed::new(TokioIo::new(upgraded), codec);
+        say(&mut frames, &CellMessage::Hello(self.hello())).await;
+        say(&mut frames, &CellMessage::Report { instances: vec![], tasks: vec![] }).await;
+        let mut beat = tokio::time::interval(model::protocol::cell::HEARTBEAT);
+        loop {
+            tokio::select! {
+                frame = frames.next() => {
+                    let Some(Ok(frame)) = frame else { return };
+                    let order: Order = serde_json::from_slice(&frame).expect("an order");
+                    say(&mut frames, &CellMessage::Ack { seq: order.seq }).await;
+                    self.obey(&mut frames, order.body).await;
+                }
+                _ = beat.tick() => say(&mut frames, &CellMessage::Heartbeat { usage: vec![], free_disk: Megabytes(10_000) }).await,
+            }
+        }
+    }
+
+    fn hello(&self) -> CellHello {
+        CellHello {
+            cell: self.id,
+            name: "cell-1".into(),
+            incarnation: Incarnation::random(),
+            epoch_seen: 0,
+            zone: "z1".into(),
+            stack: Stack(STACK.into()),
+            capacity: CellCapacity { memory: Megabytes(8192), disk: Megabytes(65536), containers: 100 },
+            isolation: Isolation::Container,
+        }
+    }
+
+    async fn obey(&self, frames: &mut Frames, order: OrderBody) {
+        match order {
+            OrderBody::Run(spec) => {
+                let address = "10.9.0.2:8080".parse().expect("an address");
+                say(frames, &CellMessage::Instance(report(&spec, InstanceState::Starting))).await;
+                self.log(&spec, "up");
+                say(frames, &CellMessage::Instance(report(&spec, InstanceState::Running { address }))).await;
+                self.seen.lock().expect("no panic").running.insert(spec.instance, *spec);
+            }
+            OrderBody::Stop { instance } => {
+                let spec = self.seen.lock().expect("no panic").running.remove(&instance);
+                if let Some(spec) = spec {
+                    let exit = Exit { reason: ExitReason::Stopped, status: Some(143), ran_ms: 5, last_lines: vec![] };
+                    say(frames, &CellMessage::Instance(report(&spec, InstanceState::Exited { exit }))).await;
+                }
+            }
+            OrderBody::Stage(spec) => {
+                let outcome = TaskOutcome::Staged { image: self.build(&spec).await };
+                let report = TaskReport { task: spec.task, state: TaskState::Done { outcome } };
+                say(frames, &CellMessage::Task(report)).await;
+            }
+            OrderBody::OpenStream { stream, request: StreamRequest::Logs(query) } => {
+                let mut text = Vec::new();
+                let logs = self.seen.lock().expect("no panic").logs.clone();
+                for line in logs.iter().filter(|line| line.app == query.app && line.time_ns >= query.start_ns) {
+                    serde_json::to_writer(&mut text, line).expect("writes");
+                    text.push(b'\n');
+                }
+                let request = Request::post(format!("/internal/streams/{stream}")).header(header::HOST, "server");
+                let response = send(&self.socket, request.body(Body::from(text)).expect("a request")).await;
+                assert!(response.status().is_success(), "{response:?}");
+            }
+            OrderBody::CancelTask { .. } | OrderBody::ForgetInstance { .. } | OrderBody::ForgetTask { .. } => {}
+        }
+    }
+
+    /// Fetches the package and stores a layer, as a builder would.
+    async fn build(&self, spec: &StagingSpec) -> Image {
+        let package = self.blob(Method::GET, &package_blob(&spec.package), Body::empty()).await;
+        assert_eq!(package.0, StatusCode::OK);
+        assert_eq!(package.1.len() as u64, spec.package_size);
+        let diff_id: Digest = format!("sha256:{}", "0a".repeat(32)).parse().expect("a digest");
+        assert_eq!(self.blob(Method::PUT, &layer_blob(&diff_id), Body::from(LAYER)).await.0, StatusCode::CREATED);
+        let mut seen = self.seen.lock().expect("no panic");
+        seen.packages.push(package.1);
+        seen.staged.push(spec.clone());
+        let line = |time_ns, text: &str| LogLine {
+            app: spec.app,
+            source: LogSource::Staging,
+            index: 0,
+            time_ns,
+            stream: OutputStream::Out,
+            bytes: text.as_bytes().to_vec(),
+        };
+        seen.logs.extend([line(1_000, "detected java"), line(2_000, "done")]);
+        Image {
+            stack: Stack(STACK.into()),
+            layers: vec![Layer { kind: LayerKind::App, diff_id, size: 100, compressed_size: LAYER.len() as u64 }],
+            process_types: BTreeMap::from([("web".to_owned(), "java -jar app.jar".to_owned())]),
+            buildpacks: vec![UsedBuildpack { name: "java".into(), version: "1".into(), detected: "a ready jar".into() }],
+        }
+    }
+
+    async fn blob(&self, method: Method, name: &str, body: Body) -> (StatusCode, Bytes) {
+        let request = Request::builder().method(method).uri(format!("/internal/blobs/{name}")).header(header::HOST, "server");
+        let response = send(&self.socket, request.body(body).expect("a request")).await;
+        (response.status(), response.into_body().collect().await.expect("a body").to_bytes())
+    }
+
+    fn log(&self, spec: &InstanceSpec, text: &str) {
+        let mut seen = self.seen.lock().expect("no panic");
+        let time_ns = 10_000 + i64::try_from(seen.logs.len()).expect("few");
+        let source = LogSource::App(spec.process_type.clone());
+        let bytes = text.as_bytes().to_vec();
+        seen.logs.push(LogLine { app: spec.app, source, index: spec.index, time_ns, stream: OutputStream::Err, bytes });
+    }
+}
+
+fn report(spec: &InstanceSpec, state: InstanceState) -> InstanceReport {
+    InstanceReport {
+        instance: spec.instance,
+        app: spec.app,
+        process: spec.process,
+        version: spec.version,
+        index: spec.index,
+        state,
+        since_us: store::now_us(),
+    }
+}
+
+async fn say(frames: &mut Frames, message: &CellMessage) {
+    let json = serde_json::to_vec(message).expect("serialises");
+    // The server may have ended already.
+    let _ = frames.send(Bytes::from(json)).await;
+}
+
+/// One request on a connection of its own, which lives as long as the answer.
+pub(crate) async fn send(socket: &std::path::Path, request: Request<Body>) -> Response<Incoming> {
+    let stream = UnixStream::connect(socket).await.expect("connects");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("shakes hands");
+    let connection = tokio::spawn(connection.with_upgrades());
+    let response = sender.send_request(request).await.expect("an answer");
+    drop(connection);
+    response
+}

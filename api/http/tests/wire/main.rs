@@ -1,0 +1,11 @@
+//! The wire as clients use it: the API in process, over a real store, with a simulated cell behind the internal door.
+
+mod cell;
+mod client;
+mod conventions;
+mod internal;
+mod login;
+mod push;
+mod services;
+mod uploads;
+mod world;
