@@ -305,11 +305,14 @@ impl Client {
 
     /// `X-Cf-Warnings`: separated by commas, each percent-encoded.
     fn print_warnings(&self, headers: &HeaderMap) {
+        // The client may have said this earlier, in its own words.
+        let told = self.ui.has_warned_of(crate::loopback::HOST_NAME);
         for value in headers.get_all("x-cf-warnings") {
             for warning in String::from_utf8_lossy(value.as_bytes()).split(',') {
                 let plain = warning.trim().replace('+', " ");
                 let text = percent_encoding::percent_decode_str(&plain).decode_utf8_lossy();
-                if !text.is_empty() {
+                let again = told && text.contains(crate::loopback::HOST_NAME);
+                if !text.is_empty() && !again {
                     self.ui.warn(text);
                 }
             }

@@ -9,7 +9,7 @@ mod delete;
 mod env;
 mod events;
 mod lifecycle;
-pub(crate) mod login;
+mod login;
 mod logout;
 mod logs;
 mod orgs;
@@ -26,7 +26,7 @@ use crate::ui::Ui;
 
 /// Every client command, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     #[command(alias = "l")]
     Login(login::Login),
     #[command(alias = "lo")]
@@ -90,7 +90,7 @@ pub enum Command {
 
 /// Print the version
 #[derive(Debug, clap::Args)]
-pub struct Version {}
+pub(crate) struct Version {}
 
 impl Command {
     pub(crate) async fn run(self, ui: Ui) -> Outcome {

@@ -11,39 +11,39 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CliError, Exit};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
+pub(crate) struct Config {
     /// The API's address without a trailing slash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api: Option<String>,
+    pub(crate) api: Option<String>,
     /// Where tokens come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub login_url: Option<String>,
+    pub(crate) login_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_cache_url: Option<String>,
+    pub(crate) log_cache_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_version: Option<String>,
+    pub(crate) api_version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub org: Option<Named>,
+    pub(crate) org: Option<Named>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub space: Option<Named>,
+    pub(crate) space: Option<Named>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_token: Option<Secret<String>>,
+    pub(crate) access_token: Option<Secret<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<Secret<String>>,
+    pub(crate) refresh_token: Option<Secret<String>>,
 }
 
 /// An org or space.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
-    pub guid: String,
-    pub name: String,
+pub(crate) struct Named {
+    pub(crate) guid: String,
+    pub(crate) name: String,
 }
 
 impl Config {
     /// `$SLIPWAY_HOME/config.json`, else `slipway/config.json` in the XDG config folder.
-    pub fn path() -> Result<PathBuf, CliError> {
+    pub(crate) fn path() -> Result<PathBuf, CliError> {
         path_from(
             env::var_os("SLIPWAY_HOME"),
             env::var_os("XDG_CONFIG_HOME"),
@@ -58,7 +58,7 @@ impl Config {
     }
 
     /// The stored configuration; the default one where none is stored.
-    pub fn load(path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, CliError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -79,7 +79,7 @@ impl Config {
     }
 
     /// Writes a new file beside the old one and renames it, so that no reader ever sees half of it.
-    pub fn save(&self, path: &Path) -> Result<(), CliError> {
+    pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// Exit codes, as scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Exit {
+pub(crate) enum Exit {
     Ok = 0,
     Other = 1,
     /// Wrong usage, or a manifest that cannot be used.
@@ -29,15 +29,15 @@ pub enum Exit {
 
 /// The one error of all commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CliError {
+pub(crate) struct CliError {
     /// `E-…`, for people and scripts to search for.
-    pub code: String,
-    pub message: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
     /// Lines that show why, each as it is printed.
-    pub evidence: Vec<String>,
+    pub(crate) evidence: Vec<String>,
     /// Commands to type, or things to do, next.
-    pub hints: Vec<String>,
-    pub exit: Exit,
+    pub(crate) hints: Vec<String>,
+    pub(crate) exit: Exit,
     /// Nothing is printed: whoever read the output has gone.
     quiet: bool,
 }
@@ -45,7 +45,7 @@ pub struct CliError {
 pub(crate) type Outcome<T = ()> = Result<T, CliError>;
 
 impl CliError {
-    pub fn new(code: &str, exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &str, exit: Exit, message: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),
             message: message.into(),
@@ -146,17 +146,17 @@ impl CliError {
     }
 
     #[must_use]
-    pub const fn is_quiet(&self) -> bool {
+    pub(crate) const fn is_quiet(&self) -> bool {
         self.quiet
     }
 
     #[must_use]
-    pub const fn exit_code(&self) -> i32 {
+    pub(crate) const fn exit_code(&self) -> i32 {
         self.exit as i32
     }
 
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "code": self.code, "message": self.message, "evidence": self.evidence, "hints": self.hints,
             "exit_code": self.exit_code(),

@@ -2,7 +2,7 @@
 //!
 //! A command reads its flags, makes calls of Cloud Foundry's v3 API, and prints: data on stdout, talk on stderr, one JSON
 //! object (or one a line, for streams) with `--json`. There is no private way into the server, so whatever this client can
-//! do, `cf` and `curl` can do too. A failure says what, shows evidence and names the next command to type; see [`CliError`].
+//! do, `cf` and `curl` can do too. A failure says what, shows evidence and names the next command to type; see [`error::CliError`].
 //!
 //! Start with [`commands::Command`], which lists the verbs, then [`push`], the one that does most. Nothing here knows how
 //! the platform works inside.
@@ -31,18 +31,17 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-pub use commands::Command;
-pub use commands::login::log_in_unless_targeted;
-pub use config::{Config, Named};
-pub use error::{CliError, Exit};
+use commands::Command;
+use config::Config;
+use error::{CliError, Exit};
 use ui::Ui;
 
 /// What every command takes.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Options {
+struct Options {
     /// Print JSON: one object, or one a line for push and logs
     #[arg(long, global = true)]
-    pub json: bool,
+    json: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -71,22 +70,24 @@ pub fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
+/// Whether the client of this user knows a server. A configuration that cannot be read counts as one: it is not ours to
+/// replace.
+#[must_use]
+pub fn has_target() -> bool {
+    match Config::path().and_then(|path| Config::load(&path)) {
+        Ok(config) => config.api.is_some(),
+        Err(_) => true,
+    }
+}
+
 /// The client's commands as clap has them, for help and completion.
 #[must_use]
 pub fn command() -> clap::Command {
     Top::command()
 }
 
-/// Whether this user's client is set to an API already.
-#[must_use]
-pub fn has_target() -> bool {
-    config::Config::path()
-        .and_then(|path| config::Config::load(&path))
-        .is_ok_and(|config| config.api.is_some())
-}
-
 /// Runs a parsed command on a runtime of its own, and gives the exit code.
-pub fn run(command: Command, options: &Options) -> i32 {
+fn run(command: Command, options: &Options) -> i32 {
     let ui = Ui::new(options.json);
     // Ctrl-C is how following logs ends; there is nothing to say about it.
     let follows = matches!(command, Command::Logs(_));
@@ -121,7 +122,7 @@ pub fn run(command: Command, options: &Options) -> i32 {
 }
 
 /// Prints what clap says of arguments that it could not take, or the help that was asked for, and gives the exit code.
-pub fn parse_failure(error: &clap::Error, json: bool) -> i32 {
+fn parse_failure(error: &clap::Error, json: bool) -> i32 {
     if json && error.use_stderr() {
         let text = error.to_string();
         let first = text

@@ -64,14 +64,15 @@ pub(crate) fn warning(name: &str, host: &str) -> String {
     )
 }
 
-/// Whether such an address is right: with process isolation an instance shares the host's network.
-pub(crate) async fn is_right(cx: &Context) -> bool {
+/// Whether such an address is wrong on this server: only one that says it runs containers gives each instance a network
+/// of its own. What a server does not say it warns of itself when the app starts.
+pub(crate) async fn matters(cx: &Context) -> bool {
     let info = cx
         .client
         .get::<api_types::Info>("/v3/info")
         .await
         .unwrap_or_default();
-    info.custom.get("isolation").and_then(Value::as_str) == Some("process")
+    info.custom.get("isolation").and_then(Value::as_str) == Some("container")
 }
 
 /// All texts inside a JSON value.

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use api_types::details::{
-    BUILD_FAILED, INSUFFICIENT_RESOURCES, NO_APP_DETECTED, STAGING_TIME_EXPIRED,
-};
+use api_types::details::{INSUFFICIENT_RESOURCES, NO_APP_DETECTED};
 use api_types::{Build, BuildState, CreateBuild, Ref};
 use owo_colors::OwoColorize;
 use serde_json::json;
@@ -157,7 +155,10 @@ impl<'a> Output<'a> {
 /// A build's `error` → what people read. Lines of output that were just printed are not repeated with a text of several
 /// lines, which brings its own evidence.
 fn failure(text: &str, last_lines: &[String]) -> CliError {
-    let (word, rest) = text.split_once(" - ").unwrap_or(("", text));
+    let (word, body) = match text.split_once(" - ") {
+        Some((word, rest)) if word.chars().all(|c| c.is_ascii_alphanumeric()) => (word, rest),
+        _ => ("", text),
+    };
     let (code, exit, hints): (_, _, &[&str]) = match word {
         NO_APP_DETECTED => (
             "E-DETECT",
@@ -176,22 +177,7 @@ fn failure(text: &str, last_lines: &[String]) -> CliError {
                 "slipway stop APP  of an app that is not needed",
             ],
         ),
-        STAGING_TIME_EXPIRED => ("E-BUILD", Exit::Build, &[]),
-        BUILD_FAILED => ("E-BUILD", Exit::Build, &[]),
-        _ if text.contains(NO_APP_DETECTED) => (
-            "E-DETECT",
-            Exit::Build,
-            &["slipway push -b java", "slipway buildpacks"],
-        ),
         _ => ("E-BUILD", Exit::Build, &[]),
-    };
-    let body = if matches!(
-        word,
-        NO_APP_DETECTED | INSUFFICIENT_RESOURCES | STAGING_TIME_EXPIRED | BUILD_FAILED
-    ) {
-        rest
-    } else {
-        text
     };
     let mut error = CliError::from_text(body, code, exit);
     if error.evidence.is_empty() {
@@ -231,6 +217,10 @@ mod tests {
         ");
         let full = failure("InsufficientResources - no cell has 1G free", &[]);
         assert_eq!((full.code.as_str(), full.exit_code()), ("E-CAPACITY", 12));
-        assert_eq!(failure("StagingError - boom", &[]).exit_code(), 10);
+        let other = failure("StagingError - boom - bang", &[]);
+        assert_eq!(
+            (other.message.as_str(), other.exit_code()),
+            ("boom - bang", 10)
+        );
     }
 }

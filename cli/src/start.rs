@@ -214,10 +214,19 @@ async fn explain(
     verdict: &Verdict,
     limit: Duration,
 ) -> CliError {
-    let instances = observed.iter().flat_map(|(_, instances)| instances);
-    let details = instances
-        .filter_map(|instance| instance.details.as_deref())
-        .find(|details| !details.trim().is_empty());
+    let said = |instance: &&InstanceStats| {
+        !instance
+            .details
+            .as_deref()
+            .unwrap_or_default()
+            .trim()
+            .is_empty()
+    };
+    let instance = observed
+        .iter()
+        .flat_map(|(_, instances)| instances)
+        .find(said);
+    let details = instance.and_then(|instance| instance.details.as_deref());
     let (code, exit) = match verdict {
         Verdict::NoRoom => ("E-CAPACITY", Exit::Quota),
         Verdict::TimedOut => ("E-PORT", Exit::Start),
@@ -232,6 +241,12 @@ async fn explain(
         _ => format!("{name} ended right after its start"),
     };
     let mut error = CliError::from_text(details.unwrap_or(&silent), code, exit);
+    if let (Some(instance), true) = (instance, *verdict != Verdict::NoRoom) {
+        let which = format!("{}/{}", instance.kind, instance.index);
+        if !error.message.starts_with(&which) {
+            error.message = format!("{which} {}", error.message);
+        }
+    }
     if error.evidence.is_empty() && *verdict != Verdict::NoRoom {
         error = error.lines(last_output(cx, app).await);
     }
@@ -242,9 +257,13 @@ async fn explain(
     }
 }
 
-/// Which of the four ways to fail a text of the platform is about.
+/// Which of the ways to fail a text of the platform is about. Only its first line tells: the others are the app's.
 fn code_of(details: &str) -> &'static str {
-    let lower = details.to_ascii_lowercase();
+    let lower = details
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if says(&["out of memory", "memory limit", "oom"]) {
         "E-OOM"
@@ -412,6 +431,10 @@ mod tests {
             ("nothing answered on $PORT (8080) in 60 s", "E-PORT"),
             ("failed to become healthy", "E-PORT"),
             ("web/0 exited with 1 after 0.8 s", "E-CRASH"),
+            (
+                "exited with 1 after 0.8 s\n  java.net.BindException: cannot listen",
+                "E-CRASH",
+            ),
         ] {
             assert_eq!(code_of(details), want, "{details}");
         }

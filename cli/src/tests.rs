@@ -41,7 +41,7 @@ impl Home {
     async fn open_with(&self, environment: Environment) -> Outcome<Context> {
         let api = self.server.url();
         let named = |guid: &str, name: &str| {
-            Some(crate::Named {
+            Some(crate::config::Named {
                 guid: guid.into(),
                 name: name.into(),
             })

@@ -13,11 +13,11 @@ use crate::ui::{Table, size};
 
 /// Show an app with its instances
 #[derive(Debug, clap::Args)]
-pub struct AppCommand {
-    pub app: String,
+pub(crate) struct AppCommand {
+    pub(crate) app: String,
     /// Print the app's GUID and nothing else
     #[arg(long)]
-    pub guid: bool,
+    pub(crate) guid: bool,
 }
 
 impl AppCommand {

@@ -12,7 +12,7 @@ use crate::ui::Table;
 
 /// List the apps of the space
 #[derive(Debug, clap::Args)]
-pub struct Apps {}
+pub(crate) struct Apps {}
 
 /// `cf`'s batch for filters by GUID.
 const BATCH: usize = 200;

@@ -13,15 +13,15 @@ use crate::error::{CliError, Outcome};
 
 /// Bind a service to an app, so that its credentials are in the app's environment
 #[derive(Debug, clap::Args)]
-pub struct BindService {
-    pub app: String,
-    pub service_instance: String,
+pub(crate) struct BindService {
+    pub(crate) app: String,
+    pub(crate) service_instance: String,
     /// Name of the binding
     #[arg(short = 'n', long, value_name = "NAME")]
-    pub binding_name: Option<String>,
+    pub(crate) binding_name: Option<String>,
     /// Parameters as JSON
     #[arg(short = 'c', long, value_name = "JSON")]
-    pub parameters: Option<String>,
+    pub(crate) parameters: Option<String>,
 }
 
 impl BindService {
@@ -73,9 +73,9 @@ impl BindService {
 
 /// Take a service away from an app
 #[derive(Debug, clap::Args)]
-pub struct UnbindService {
-    pub app: String,
-    pub service_instance: String,
+pub(crate) struct UnbindService {
+    pub(crate) app: String,
+    pub(crate) service_instance: String,
 }
 
 impl UnbindService {

@@ -10,7 +10,7 @@ use crate::ui::Table;
 
 /// List the buildpacks, in the order in which they look at an app
 #[derive(Debug, clap::Args)]
-pub struct Buildpacks {}
+pub(crate) struct Buildpacks {}
 
 pub(crate) async fn run(cx: &Context) -> Outcome {
     let mut buildpacks: Vec<Buildpack> = cx.client.list(Query::of("/v3/buildpacks")).await?;

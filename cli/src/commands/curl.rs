@@ -10,24 +10,24 @@ use crate::error::{CliError, Exit, Outcome};
 
 /// Make a call of the API and print what it answers
 #[derive(Debug, clap::Args)]
-pub struct Curl {
+pub(crate) struct Curl {
     /// Such as /v3/apps
-    pub path: String,
+    pub(crate) path: String,
     /// Method [default: GET, or POST with -d]
     #[arg(short = 'X', long, value_name = "METHOD")]
-    pub request: Option<String>,
+    pub(crate) request: Option<String>,
     /// Header such as 'Content-Type: application/x-yaml'; may be given more than once
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
-    pub headers: Vec<String>,
+    pub(crate) headers: Vec<String>,
     /// Body, or @FILE
     #[arg(short, long, value_name = "BODY", allow_hyphen_values = true)]
-    pub data: Option<String>,
+    pub(crate) data: Option<String>,
     /// Print status and headers before the body
     #[arg(short, long)]
-    pub include: bool,
+    pub(crate) include: bool,
     /// End with 22 where the answer is an error
     #[arg(short, long)]
-    pub fail: bool,
+    pub(crate) fail: bool,
 }
 
 impl Curl {

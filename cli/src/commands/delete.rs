@@ -10,14 +10,14 @@ use crate::error::{CliError, Exit, Outcome};
 
 /// Delete an app
 #[derive(Debug, clap::Args)]
-pub struct Delete {
-    pub app: String,
+pub(crate) struct Delete {
+    pub(crate) app: String,
     /// Do not ask
     #[arg(short, long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Delete its routes too
     #[arg(short, long)]
-    pub routes: bool,
+    pub(crate) routes: bool,
 }
 
 impl Delete {

@@ -11,8 +11,8 @@ use crate::ui::Ui;
 
 /// Show an app's environment, with all values
 #[derive(Debug, clap::Args)]
-pub struct Env {
-    pub app: String,
+pub(crate) struct Env {
+    pub(crate) app: String,
 }
 
 impl Env {
@@ -53,11 +53,11 @@ fn print(ui: &Ui, environment: &AppEnvironment) -> Outcome {
 
 /// Set an env var of an app; it holds from the next restart
 #[derive(Debug, clap::Args)]
-pub struct SetEnv {
-    pub app: String,
-    pub name: String,
+pub(crate) struct SetEnv {
+    pub(crate) app: String,
+    pub(crate) name: String,
     #[arg(allow_hyphen_values = true)]
-    pub value: String,
+    pub(crate) value: String,
 }
 
 impl SetEnv {
@@ -74,7 +74,7 @@ impl SetEnv {
         change(cx, &app, UpdateEnvironment { var }).await?;
         if let Some(host) = host
             && !cx.ui.has_warned_of(loopback::HOST_NAME)
-            && !loopback::is_right(cx).await
+            && loopback::matters(cx).await
         {
             cx.ui.warn(loopback::warning(&self.name, &host));
         }
@@ -88,9 +88,9 @@ impl SetEnv {
 
 /// Remove an env var of an app; it holds from the next restart
 #[derive(Debug, clap::Args)]
-pub struct UnsetEnv {
-    pub app: String,
-    pub name: String,
+pub(crate) struct UnsetEnv {
+    pub(crate) app: String,
+    pub(crate) name: String,
 }
 
 impl UnsetEnv {

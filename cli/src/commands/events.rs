@@ -10,8 +10,8 @@ use crate::ui::Table;
 
 /// Show what happened to an app, newest first
 #[derive(Debug, clap::Args)]
-pub struct Events {
-    pub app: String,
+pub(crate) struct Events {
+    pub(crate) app: String,
 }
 
 /// What `cf` shows of an event's data.

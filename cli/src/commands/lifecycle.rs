@@ -11,26 +11,26 @@ use crate::{stage, start};
 
 /// Start an app
 #[derive(Debug, clap::Args)]
-pub struct Start {
-    pub app: String,
+pub(crate) struct Start {
+    pub(crate) app: String,
 }
 
 /// Stop an app; its files, routes and settings stay
 #[derive(Debug, clap::Args)]
-pub struct Stop {
-    pub app: String,
+pub(crate) struct Stop {
+    pub(crate) app: String,
 }
 
 /// Stop and start an app, so that new env vars and bindings hold
 #[derive(Debug, clap::Args)]
-pub struct Restart {
-    pub app: String,
+pub(crate) struct Restart {
+    pub(crate) app: String,
 }
 
 /// Build the app's newest package again and restart it
 #[derive(Debug, clap::Args)]
-pub struct Restage {
-    pub app: String,
+pub(crate) struct Restage {
+    pub(crate) app: String,
 }
 
 impl Start {

@@ -14,29 +14,29 @@ use crate::ui::Ui;
 
 /// Log in to a server, and choose the org and space to work in
 #[derive(Debug, clap::Args)]
-pub struct Login {
+pub(crate) struct Login {
     /// Address of the API, such as http://127.0.0.1:8080
     #[arg(short, long, value_name = "URL")]
-    pub api: Option<String>,
+    pub(crate) api: Option<String>,
     #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Password; better left out, it is asked for [env: SLIPWAY_PASSWORD]
     #[arg(short, long, allow_hyphen_values = true)]
-    pub password: Option<String>,
+    pub(crate) password: Option<String>,
     #[arg(short, long)]
-    pub org: Option<String>,
+    pub(crate) org: Option<String>,
     #[arg(short, long)]
-    pub space: Option<String>,
+    pub(crate) space: Option<String>,
 }
 
 /// Log in without questions, for scripts
 #[derive(Debug, clap::Args)]
-pub struct Auth {
+pub(crate) struct Auth {
     /// [env: SLIPWAY_USERNAME]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Better given by the environment [env: SLIPWAY_PASSWORD]
     #[arg(allow_hyphen_values = true)]
-    pub password: Option<String>,
+    pub(crate) password: Option<String>,
 }
 
 /// As many as `cf` gives.
@@ -226,23 +226,4 @@ impl Session {
         self.config.org = Some(org);
         Ok(())
     }
-}
-
-/// Logs the client of this user in, unless it has a target already. Says whether it did.
-///
-/// For a platform that just started on the same host.
-pub async fn log_in_unless_targeted(
-    api: &str,
-    user: &str,
-    password: &Secret<String>,
-) -> Result<bool, CliError> {
-    let path = Config::path()?;
-    if Config::load(&path)?.api.is_some() {
-        return Ok(false);
-    }
-    let mut session = Session::open(&Ui::new(false), api).await?;
-    session.password(user, password).await?;
-    session.choose_target(None, None).await?;
-    session.config.save(&path)?;
-    Ok(true)
 }

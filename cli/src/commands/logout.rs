@@ -8,7 +8,7 @@ use crate::ui::Ui;
 
 /// Forget the tokens and the target; the server's address stays
 #[derive(Debug, clap::Args)]
-pub struct Logout {}
+pub(crate) struct Logout {}
 
 pub(crate) fn run(ui: &Ui) -> Outcome {
     let path = Config::path()?;

@@ -11,11 +11,11 @@ use crate::logs::{LogReader, MAX_LINES, Tail, format, source, text, time};
 
 /// Show an app's logs, and follow them
 #[derive(Debug, clap::Args)]
-pub struct Logs {
-    pub app: String,
+pub(crate) struct Logs {
+    pub(crate) app: String,
     /// Show what is there and stop
     #[arg(long)]
-    pub recent: bool,
+    pub(crate) recent: bool,
 }
 
 /// `cf`'s pause between two reads.

@@ -11,18 +11,18 @@ use crate::error::{CliError, Outcome};
 
 /// List the orgs that you may see
 #[derive(Debug, clap::Args)]
-pub struct Orgs {}
+pub(crate) struct Orgs {}
 
 /// List the spaces of the org
 #[derive(Debug, clap::Args)]
-pub struct Spaces {}
+pub(crate) struct Spaces {}
 
 /// Create a space
 #[derive(Debug, clap::Args)]
-pub struct CreateSpace {
-    pub space: String,
+pub(crate) struct CreateSpace {
+    pub(crate) space: String,
     #[arg(short, long)]
-    pub org: Option<String>,
+    pub(crate) org: Option<String>,
 }
 
 pub(crate) async fn orgs(cx: &Context) -> Outcome {

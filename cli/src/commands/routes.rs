@@ -17,56 +17,56 @@ use crate::ui::Table;
 
 /// List the routes of the space
 #[derive(Debug, clap::Args)]
-pub struct Routes {}
+pub(crate) struct Routes {}
 
 /// List the domains of the org
 #[derive(Debug, clap::Args)]
-pub struct Domains {}
+pub(crate) struct Domains {}
 
 /// Host and path of a route under a domain.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub(crate) struct Place {
     /// Domain, such as localhost
-    pub domain: String,
+    pub(crate) domain: String,
     /// Host name under the domain
     #[arg(short = 'n', long, value_name = "HOST", default_value = "")]
-    pub hostname: String,
+    pub(crate) hostname: String,
     /// Path, such as /admin
     #[arg(long, value_name = "PATH", default_value = "")]
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// Create a route without an app
 #[derive(Debug, clap::Args)]
-pub struct CreateRoute {
+pub(crate) struct CreateRoute {
     #[command(flatten)]
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// Let a route lead to an app; creates the route where there is none
 #[derive(Debug, clap::Args)]
-pub struct MapRoute {
-    pub app: String,
+pub(crate) struct MapRoute {
+    pub(crate) app: String,
     #[command(flatten)]
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// Take a route away from an app
 #[derive(Debug, clap::Args)]
-pub struct UnmapRoute {
-    pub app: String,
+pub(crate) struct UnmapRoute {
+    pub(crate) app: String,
     #[command(flatten)]
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// Delete a route
 #[derive(Debug, clap::Args)]
-pub struct DeleteRoute {
+pub(crate) struct DeleteRoute {
     #[command(flatten)]
-    pub place: Place,
+    pub(crate) place: Place,
     /// Do not ask
     #[arg(short, long)]
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 const BATCH: usize = 200;

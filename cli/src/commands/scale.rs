@@ -11,23 +11,23 @@ use crate::start;
 
 /// Change or show the number and size of an app's instances
 #[derive(Debug, clap::Args)]
-pub struct Scale {
-    pub app: String,
+pub(crate) struct Scale {
+    pub(crate) app: String,
     /// Number of instances
     #[arg(short, long, value_name = "N")]
-    pub instances: Option<u32>,
+    pub(crate) instances: Option<u32>,
     /// Memory of one instance, such as 512M; restarts the app
     #[arg(short, long, value_name = "SIZE")]
-    pub memory: Option<Megabytes>,
+    pub(crate) memory: Option<Megabytes>,
     /// Disk of one instance, such as 1G; restarts the app
     #[arg(short = 'k', long, value_name = "SIZE")]
-    pub disk: Option<Megabytes>,
+    pub(crate) disk: Option<Megabytes>,
     /// Process type
     #[arg(long, value_name = "TYPE", default_value = "web")]
-    pub process: String,
+    pub(crate) process: String,
     /// Do not ask before a restart
     #[arg(short, long)]
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 impl Scale {

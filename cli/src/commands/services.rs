@@ -14,7 +14,7 @@ use crate::ui::Table;
 
 /// List the service instances of the space
 #[derive(Debug, clap::Args)]
-pub struct Services {}
+pub(crate) struct Services {}
 
 /// Names of bound apps by GUID of the service instance.
 type Bound = BTreeMap<String, Vec<String>>;
@@ -99,11 +99,11 @@ async fn bound_apps(cx: &Context, instances: &[ServiceInstance]) -> Outcome<Boun
 
 /// Show a service instance
 #[derive(Debug, clap::Args)]
-pub struct Service {
-    pub service_instance: String,
+pub(crate) struct Service {
+    pub(crate) service_instance: String,
     /// Print the GUID and nothing else
     #[arg(long)]
-    pub guid: bool,
+    pub(crate) guid: bool,
 }
 
 impl Service {
@@ -132,11 +132,11 @@ impl Service {
 
 /// Delete a service instance
 #[derive(Debug, clap::Args)]
-pub struct DeleteService {
-    pub service_instance: String,
+pub(crate) struct DeleteService {
+    pub(crate) service_instance: String,
     /// Do not ask
     #[arg(short, long)]
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 impl DeleteService {

@@ -10,12 +10,12 @@ use crate::ui::Ui;
 
 /// Show or set the server's address
 #[derive(Debug, clap::Args)]
-pub struct Api {
+pub(crate) struct Api {
     /// Such as http://127.0.0.1:8080
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// Forget the address, the tokens and the target
     #[arg(long, conflicts_with = "url")]
-    pub unset: bool,
+    pub(crate) unset: bool,
 }
 
 impl Api {
@@ -54,11 +54,11 @@ impl Api {
 
 /// Show or set the org and space to work in
 #[derive(Debug, clap::Args)]
-pub struct TargetCommand {
+pub(crate) struct TargetCommand {
     #[arg(short, long)]
-    pub org: Option<String>,
+    pub(crate) org: Option<String>,
     #[arg(short, long)]
-    pub space: Option<String>,
+    pub(crate) space: Option<String>,
 }
 
 impl TargetCommand {

@@ -15,22 +15,22 @@ use crate::loopback;
 
 /// Create a user-provided service, such as the address of a database
 #[derive(Debug, clap::Args)]
-pub struct Cups {
-    pub service_instance: String,
+pub(crate) struct Cups {
+    pub(crate) service_instance: String,
     #[command(flatten)]
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// Change a user-provided service; bound apps see it after a restart
 #[derive(Debug, clap::Args)]
-pub struct Uups {
-    pub service_instance: String,
+pub(crate) struct Uups {
+    pub(crate) service_instance: String,
     #[command(flatten)]
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Credentials: JSON, a file with JSON, or names to be asked for: 'uri,password'
     #[arg(
         short = 'p',
@@ -38,16 +38,16 @@ pub struct Settings {
         value_name = "CREDENTIALS",
         allow_hyphen_values = true
     )]
-    pub credentials: Option<String>,
+    pub(crate) credentials: Option<String>,
     /// Where logs of bound apps are sent
     #[arg(short = 'l', long, value_name = "URL")]
-    pub syslog_drain: Option<String>,
+    pub(crate) syslog_drain: Option<String>,
     /// Service that requests of bound routes pass
     #[arg(short = 'r', long, value_name = "URL")]
-    pub route_service: Option<String>,
+    pub(crate) route_service: Option<String>,
     /// Tags, separated by commas
     #[arg(short = 't', long, value_name = "TAGS", value_delimiter = ',')]
-    pub tags: Option<Vec<String>>,
+    pub(crate) tags: Option<Vec<String>>,
 }
 
 impl Cups {
@@ -129,7 +129,7 @@ async fn warn(cx: &Context, name: &str, credentials: Option<&Credentials>) {
     let Some(host) = texts.iter().find_map(|text| loopback::loopback_host(text)) else {
         return;
     };
-    if !cx.ui.has_warned_of(loopback::HOST_NAME) && !loopback::is_right(cx).await {
+    if !cx.ui.has_warned_of(loopback::HOST_NAME) && loopback::matters(cx).await {
         cx.ui
             .warn(loopback::warning(&format!("service '{name}'"), host));
     }

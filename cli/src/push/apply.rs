@@ -202,7 +202,7 @@ pub(super) async fn warn_of_loopback(cx: &Context, app: &App) {
             found.push((format!("service '{name}'"), host.to_owned()));
         }
     }
-    if found.is_empty() || cx.ui.has_warned_of(loopback::HOST_NAME) || loopback::is_right(cx).await
+    if found.is_empty() || cx.ui.has_warned_of(loopback::HOST_NAME) || !loopback::matters(cx).await
     {
         return;
     }

@@ -10,69 +10,69 @@ use model::manifest::CheckType;
 /// Takes the app from the current folder, or from -p. A manifest.yml is used where there is one; a flag wins over it.
 /// Prints what was found and decided, the build's output, and the address at which the app answers.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct PushOptions {
+pub(crate) struct PushOptions {
     /// Name of the app [default: from the manifest, else the folder's name]
-    pub app: Option<String>,
+    pub(crate) app: Option<String>,
     /// Folder, jar, war or zip to push
     #[arg(short, long, value_name = "PATH")]
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// Manifest to use [default: manifest.yml]
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "no_manifest")]
-    pub manifest: Option<PathBuf>,
+    pub(crate) manifest: Option<PathBuf>,
     /// Ignore manifest.yml
     #[arg(long)]
-    pub no_manifest: bool,
+    pub(crate) no_manifest: bool,
     /// Memory of one instance, such as 512M or 1G
     #[arg(short, long, value_name = "SIZE")]
-    pub memory: Option<Megabytes>,
+    pub(crate) memory: Option<Megabytes>,
     /// Disk of one instance, such as 1G
     #[arg(short = 'k', long, value_name = "SIZE")]
-    pub disk: Option<Megabytes>,
+    pub(crate) disk: Option<Megabytes>,
     /// Number of instances
     #[arg(short, long, value_name = "N")]
-    pub instances: Option<u32>,
+    pub(crate) instances: Option<u32>,
     /// Buildpack to use, by name; may be given more than once; 'default' detects again
     #[arg(short, long = "buildpack", value_name = "NAME")]
-    pub buildpacks: Vec<String>,
+    pub(crate) buildpacks: Vec<String>,
     /// Start command; 'null' returns to the buildpack's
     #[arg(short, long, value_name = "COMMAND", allow_hyphen_values = true)]
-    pub command: Option<String>,
+    pub(crate) command: Option<String>,
     /// Stack to build and run on
     #[arg(short, long, value_name = "NAME")]
-    pub stack: Option<String>,
+    pub(crate) stack: Option<String>,
     /// How health is checked: port, http or process
     #[arg(short = 'u', long = "health-check-type", value_name = "TYPE", value_parser = check_type)]
-    pub health_check_type: Option<CheckType>,
+    pub(crate) health_check_type: Option<CheckType>,
     /// Path for the health check http
     #[arg(long, value_name = "PATH")]
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// Seconds until an instance must be healthy
     #[arg(short, long, value_name = "SECONDS", visible_alias = "app-start-timeout", value_parser = clap::value_parser!(u32).range(1..))]
-    pub timeout: Option<u32>,
+    pub(crate) timeout: Option<u32>,
     /// Env var; may be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Route such as shop.example.com/admin; may be given more than once
     #[arg(long = "route", value_name = "ROUTE", conflicts_with_all = ["no_route", "random_route"])]
-    pub routes: Vec<String>,
+    pub(crate) routes: Vec<String>,
     /// Take all routes from the app and give it none
     #[arg(long, conflicts_with = "random_route")]
-    pub no_route: bool,
+    pub(crate) no_route: bool,
     /// Give a new app a route that nobody has
     #[arg(long)]
-    pub random_route: bool,
+    pub(crate) random_route: bool,
     /// Upload, but neither build nor start
     #[arg(long)]
-    pub no_start: bool,
+    pub(crate) no_start: bool,
     /// Replace instances under traffic: rolling or canary
     #[arg(long, value_name = "STRATEGY", value_parser = ["rolling", "canary"])]
-    pub strategy: Option<String>,
+    pub(crate) strategy: Option<String>,
     /// Value for ((NAME)) in the manifest; may be given more than once
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
-    pub vars: Vec<(String, String)>,
+    pub(crate) vars: Vec<(String, String)>,
     /// File with values for the manifest; may be given more than once
     #[arg(long = "vars-file", value_name = "FILE")]
-    pub vars_files: Vec<PathBuf>,
+    pub(crate) vars_files: Vec<PathBuf>,
 }
 
 fn check_type(text: &str) -> Result<CheckType, String> {
