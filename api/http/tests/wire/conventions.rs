@@ -150,10 +150,8 @@ async fn lists_page_and_filter() {
     assert_eq!(names(&world.client.read("/v3/apps?names=a%252Cb,c").await), ["a,b", "c"]);
     assert_eq!(names(&world.client.read("/v3/apps?guids=nonsense").await), Vec::<String>::new());
     assert_eq!(names(&world.client.read("/v3/apps?per_page=5000&page=9").await), Vec::<String>::new());
-    let taken = world.client.post("/v3/apps", &json!({
-        "name": "c", "relationships": { "space": { "data": { "guid": world.space().await } } }
-    }));
-    let taken = taken.await;
+    let same = json!({ "name": "c", "relationships": { "space": { "data": { "guid": world.space().await } } } });
+    let taken = world.client.post("/v3/apps", &same).await;
     assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(taken.detail().contains("App with the name 'c' already exists."), "{taken:?}");
 }

@@ -40,12 +40,12 @@ async fn tokens_are_lowercase_bearers_that_can_be_refreshed() {
     assert_eq!(tokens["token_type"], "bearer");
     assert!(tokens["expires_in"].as_u64().expect("seconds") > 60);
     let refresh = tokens["refresh_token"].as_str().expect("a token");
-    let as_access = Client { token: Some(refresh.into()), ..world.client.clone() };
+    let as_access = world.client.with_token(refresh);
     assert_eq!(as_access.get("/v3/apps").await.status, StatusCode::UNAUTHORIZED, "a refresh token opens nothing");
 
     let again = world.client.form("/oauth/token", &format!("grant_type=refresh_token&refresh_token={refresh}")).await;
     let token = Client::ok(&again)["access_token"].as_str().expect("a token").to_owned();
-    let access = Client { token: Some(token.clone()), ..world.client.clone() };
+    let access = world.client.with_token(&token);
     assert_eq!(access.get("/v3/apps").await.status, StatusCode::OK);
     let refused = world.client.form("/oauth/token", &format!("grant_type=refresh_token&refresh_token={token}")).await;
     assert_eq!((refused.status, &refused.json()["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_token")));
@@ -106,6 +106,6 @@ async fn requests_without_or_with_a_bad_token_hear_what_cf_knows() {
     let world = World::new().await;
     let none = world.client.get("/v3/apps").await;
     assert_eq!((none.status, none.json()["errors"][0]["title"].clone()), (StatusCode::UNAUTHORIZED, json!("CF-NotAuthenticated")));
-    let bad = Client { token: Some("a.b.c".into()), ..world.client.clone() }.get("/v3/apps").await;
+    let bad = world.client.with_token("a.b.c").get("/v3/apps").await;
     assert_eq!((bad.status, bad.json()["errors"][0]["title"].clone()), (StatusCode::UNAUTHORIZED, json!("CF-InvalidAuthToken")));
 }

@@ -19,10 +19,9 @@ async fn a_bound_service_is_in_the_env_and_its_secrets_nowhere_else() {
     assert!(!created.text.contains("hunter2"));
     assert!(world.client.post("/v3/service_instances", &body).await.detail().contains("The service instance name is taken"));
     let instance = created.json()["guid"].as_str().expect("a GUID").to_owned();
-    let listed = world.client.read(&format!(
-        "/v3/service_instances?fields%5Bspace%5D=name%2Cguid&fields%5Bspace.organization%5D=name&order_by=name&per_page=5000&space_guids={space}"
-    ));
-    let listed = listed.await;
+    let fields = "fields%5Bspace%5D=name%2Cguid&fields%5Bspace.organization%5D=name";
+    let list = format!("/v3/service_instances?{fields}&order_by=name&per_page=5000&space_guids={space}");
+    let listed = world.client.read(&list).await;
     assert_eq!(listed["included"]["spaces"][0]["name"], "dev");
     assert_eq!(listed["included"]["organizations"][0]["name"], "main");
 
@@ -32,10 +31,9 @@ async fn a_bound_service_is_in_the_env_and_its_secrets_nowhere_else() {
     assert_eq!((bound.status, bound.header("location")), (StatusCode::CREATED, None), "{bound:?}");
     let again = world.client.post("/v3/service_credential_bindings", &bind).await;
     assert!(again.detail().contains("The app is already bound to the service instance"));
-    let bindings = world.client.read(&format!(
-        "/v3/service_credential_bindings?include=app&service_instance_guids={instance}&type=app"
-    ));
-    assert_eq!(bindings.await["included"]["apps"][0]["name"], "hello");
+    let list = format!("/v3/service_credential_bindings?include=app&service_instance_guids={instance}&type=app");
+    let bindings = world.client.read(&list).await;
+    assert_eq!(bindings["included"]["apps"][0]["name"], "hello");
     assert_eq!(world.client.read("/v3/service_credential_bindings?type=key").await["resources"], json!([]));
 
     let env = world.client.read(&format!("/v3/apps/{app}/env")).await;
@@ -91,8 +89,9 @@ async fn routes_are_found_by_exactly_empty_hosts_and_paths() {
     assert_eq!(free, json!({ "matching_route": false }));
 
     let guid = plain.json()["guid"].as_str().expect("a GUID").to_owned();
-    let mapped = world.client.post(&format!("/v3/routes/{guid}/destinations"), &json!({ "destinations": [{ "app": { "guid": app } }] }));
-    let destination = Client::ok(&mapped.await)["destinations"][0].clone();
+    let body = json!({ "destinations": [{ "app": { "guid": app } }] });
+    let mapped = world.client.post(&format!("/v3/routes/{guid}/destinations"), &body).await;
+    let destination = Client::ok(&mapped)["destinations"][0].clone();
     assert_eq!(destination["app"], json!({ "guid": app, "process": { "type": "web" } }));
     let of_app = world.client.read(&format!("/v3/apps/{app}/routes")).await;
     assert_eq!(of_app["resources"][0]["guid"], json!(guid));
