@@ -100,7 +100,7 @@ fn start_time(pid: i32) -> io::Result<u64> {
 }
 
 fn watch(pid: i32) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(open_pidfd(pid)?, Interest::READABLE)
+    AsyncFd::register_with_interest(open_pidfd(pid)?, Interest::READABLE)
 }
 
 #[allow(unsafe_code, reason = "the standard library has no stable pidfd for foreign processes")]

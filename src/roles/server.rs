@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     for (listener, routes) in [
         (api, api_http::api(control.clone()).context("tokens can't be signed")?),
-        (internal, api_http::internal(control.clone(), tasks.clone(), shutdown.clone())),
+        (internal, api_http::internal(control.clone(), shutdown.clone())),
         (admin, api_http::admin(control.clone())),
     ] {
         listener.set_nonblocking(true)?;
