@@ -174,6 +174,10 @@ mod tests {
         )
         .expect("link");
         symlink("../lib", at("usr/lib/jvm/jdk/lib64")).expect("link");
+        // Beside what is shown of this folder lies what must not be.
+        std::fs::write(at("etc/ssl/jdk.cnf"), "").expect("file");
+        symlink("/etc/ssl/jdk.cnf", at("usr/lib/jvm/jdk/lib/jdk.cnf")).expect("link");
+        symlink("/etc/ssl/certs/java", at("usr/lib/jvm/jdk/lib/cacerts")).expect("link");
         let stack = HostStack::look_below(root.path());
         let binds: Vec<_> = stack
             .binds
@@ -182,7 +186,14 @@ mod tests {
             .collect();
         assert_eq!(
             binds,
-            ["/usr/bin", "/usr/lib", "/lib64", "/etc/java-17-openjdk"]
+            [
+                "/usr/bin",
+                "/usr/lib",
+                "/lib64",
+                "/etc/ssl/certs",
+                "/etc/java-17-openjdk",
+                "/etc/ssl/jdk.cnf"
+            ]
         );
         assert_eq!(stack.links, [("bin".to_owned(), PathBuf::from("usr/bin"))]);
     }
