@@ -99,8 +99,11 @@ fn start_time(pid: i32) -> io::Result<u64> {
     field.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+#[allow(unsafe_code, reason = "the safe constructor is deprecated in favour of this one")]
 fn watch(pid: i32) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::register_with_interest(open_pidfd(pid)?, Interest::READABLE)
+    let pidfd = open_pidfd(pid)?;
+    // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
 }
 
 #[allow(unsafe_code, reason = "the standard library has no stable pidfd for foreign processes")]
