@@ -24,61 +24,65 @@ use crate::error::Outcome;
 use crate::push::{self, PushOptions};
 use crate::ui::Ui;
 
+/// `cf`'s short names. Kept out of clap, which would suggest them where a word is misspelt.
+pub(crate) const SHORT_NAMES: &[(&str, &str)] = &[
+    ("a", "apps"),
+    ("bs", "bind-service"),
+    ("d", "delete"),
+    ("ds", "delete-service"),
+    ("e", "env"),
+    ("l", "login"),
+    ("lo", "logout"),
+    ("o", "orgs"),
+    ("p", "push"),
+    ("r", "routes"),
+    ("rg", "restage"),
+    ("rs", "restart"),
+    ("s", "services"),
+    ("se", "set-env"),
+    ("sp", "stop"),
+    ("st", "start"),
+    ("t", "target"),
+    ("ue", "unset-env"),
+    ("us", "unbind-service"),
+];
+
 /// Every client command, in the order of the help.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    #[command(alias = "l")]
     Login(login::Login),
-    #[command(alias = "lo")]
     Logout(logout::Logout),
     Auth(login::Auth),
     Api(target::Api),
-    #[command(alias = "t")]
     Target(target::TargetCommand),
-    #[command(alias = "p")]
     Push(Box<PushOptions>),
-    #[command(alias = "a")]
     Apps(apps::Apps),
     App(app::AppCommand),
     Logs(logs::Logs),
-    #[command(alias = "e")]
     Env(env::Env),
-    #[command(alias = "se")]
     SetEnv(env::SetEnv),
-    #[command(alias = "ue")]
     UnsetEnv(env::UnsetEnv),
     Scale(scale::Scale),
-    #[command(alias = "st")]
     Start(lifecycle::Start),
-    #[command(alias = "sp")]
     Stop(lifecycle::Stop),
-    #[command(alias = "rs")]
     Restart(lifecycle::Restart),
-    #[command(alias = "rg")]
     Restage(lifecycle::Restage),
-    #[command(alias = "d")]
     Delete(delete::Delete),
     #[command(alias = "create-user-provided-service")]
     Cups(user_provided::Cups),
     #[command(alias = "update-user-provided-service")]
     Uups(user_provided::Uups),
-    #[command(alias = "bs")]
     BindService(bindings::BindService),
-    #[command(alias = "us")]
     UnbindService(bindings::UnbindService),
-    #[command(alias = "s")]
     Services(services::Services),
     Service(services::Service),
-    #[command(alias = "ds")]
     DeleteService(services::DeleteService),
-    #[command(alias = "r")]
     Routes(routes::Routes),
     CreateRoute(routes::CreateRoute),
     MapRoute(routes::MapRoute),
     UnmapRoute(routes::UnmapRoute),
     DeleteRoute(routes::DeleteRoute),
     Domains(routes::Domains),
-    #[command(alias = "o")]
     Orgs(orgs::Orgs),
     Spaces(orgs::Spaces),
     CreateSpace(orgs::CreateSpace),

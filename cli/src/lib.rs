@@ -59,7 +59,8 @@ struct Top {
 }
 
 /// The client alone: parses `args` (the first is the program's name), runs, and gives the exit code.
-pub fn main(args: Vec<OsString>) -> i32 {
+pub fn main(mut args: Vec<OsString>) -> i32 {
+    expand_short_name(&mut args);
     let json = args.iter().any(|arg| arg == "--json");
     let parsed = Top::command()
         .try_get_matches_from(args)
@@ -67,6 +68,20 @@ pub fn main(args: Vec<OsString>) -> i32 {
     match parsed {
         Ok(top) => run(top.command, &top.options),
         Err(error) => parse_failure(&error, json),
+    }
+}
+
+/// `slipway a` → `slipway apps`.
+fn expand_short_name(args: &mut [OsString]) {
+    let is_flag = |arg: &&mut OsString| arg.as_encoded_bytes().starts_with(b"-");
+    let Some(verb) = args.iter_mut().skip(1).find(|arg| !is_flag(arg)) else {
+        return;
+    };
+    if let Some((_, full)) = commands::SHORT_NAMES
+        .iter()
+        .find(|(short, _)| verb == short)
+    {
+        *verb = (*full).into();
     }
 }
 

@@ -527,6 +527,8 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
         (&["slipway", "--help"], 0),
         (&["slipway", "push", "--help"], 0),
         (&["slipway", "version"], 0),
+        (&["slipway", "p", "--help"], 0),
+        (&["slipway", "--json", "se"], 2),
     ] {
         assert_eq!(run(args), want, "{args:?}");
     }
@@ -543,6 +545,12 @@ fn every_command_has_a_help_text_and_no_two_share_a_name() {
             assert!(names.insert(name.to_owned()), "{name} is there twice");
         }
         assert!(sub.get_arguments().all(|arg| arg.get_id() != "json") || sub.get_name() == "help");
+    }
+    for (short, full) in crate::commands::SHORT_NAMES {
+        assert!(
+            names.contains(*full) && names.insert((*short).to_owned()),
+            "{short}"
+        );
     }
     for verb in [
         "login",
