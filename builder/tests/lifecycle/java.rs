@@ -44,13 +44,14 @@ fn a_pom_and_one_class_run_and_the_same_source_gives_the_same_app_layer() {
         &image,
         &image.process_types["web"],
         &[
-            ("MONGODB_URI", "mongodb://a:b@c/d?x=$HOME&y='\"\n"),
+            ("MONGODB_URI", "mongodb://a:b@c/\u{e9}?x=$HOME&y='\"\n"),
             ("MEMORY_LIMIT", "256m"),
+            ("LANG", "en_US.UTF-8"),
             ("JAVA_OPTS", "-Xshare:on"),
         ],
     );
     assert!(
-        said.contains("caf\u{e9} mongodb://a:b@c/d?x=$HOME&y='\"\n max 1"),
+        said.contains("caf\u{e9} mongodb://a:b@c/\u{e9}?x=$HOME&y='\"\n max 1"),
         "{said}"
     );
 
@@ -373,5 +374,72 @@ fn the_runtime_is_one_layer_for_all_apps() {
     assert_ne!(
         digest_of(&one, LayerKind::App),
         digest_of(&two, LayerKind::App)
+    );
+}
+
+#[test]
+fn maven_reads_the_hosts_settings_and_a_wrapper_that_fails_gives_way() {
+    let main =
+        "class Main { public static void main(String[] a) { System.out.println(\"built\"); } }";
+    let files = [
+        ("pom.xml", pom("")),
+        ("src/main/java/Main.java", main.to_owned()),
+    ];
+    let failure = Site::with_maven_settings("<settings><mirrors>")
+        .build(&files)
+        .failure();
+    let StagingFailure::BuildFailed { last_lines, .. } = failure else {
+        panic!("{failure:?}")
+    };
+    assert!(
+        last_lines
+            .iter()
+            .any(|line| line.contains("settings file.xml")),
+        "{last_lines:?}"
+    );
+
+    let wrapper = ("mvnw", "echo no distribution here; exit 1".to_owned());
+    let site = Site::with_maven_settings("<settings/>");
+    let image = site.build(&[&files[..], &[wrapper]].concat()).image();
+    assert!(
+        site.launch(&image, &image.process_types["web"], &[])
+            .contains("built")
+    );
+    let log = site.log();
+    assert!(
+        log.contains("no distribution here") && log.contains("the stack's own mvn is used"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_jdk_without_jlink_gives_its_own_runtime() {
+    use std::os::unix::fs::symlink;
+    let java = std::fs::canonicalize("/usr/bin/java").expect("the tests' machine has a JDK");
+    let jdk = java.ancestors().nth(2).expect("HOME/bin/java");
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let home = folder.path().join("jdk");
+    std::fs::create_dir_all(home.join("bin")).expect("made");
+    for link in ["release", "lib", "conf", "jmods", "bin/java", "bin/javac"] {
+        symlink(jdk.join(link), home.join(link)).expect("linked");
+    }
+    let site = Site::with_empty_cache();
+    let main = "class Main { public static void main(String[] a) { System.out.println(\"copied \" + System.getProperty(\"java.home\")); } }";
+    let text = folder.path().to_str().expect("text");
+    let image = site
+        .build_with(
+            &[("Main.java", main.to_owned())],
+            &[("BP_JVM_FOLDER", text)],
+        )
+        .image();
+    assert!(
+        site.log().contains("its whole runtime is copied"),
+        "{}",
+        site.log()
+    );
+    let said = site.launch(&image, &image.process_types["web"], &[]);
+    assert!(
+        said.contains("copied ") && said.contains("/run home/deps/java/jre"),
+        "{said}"
     );
 }

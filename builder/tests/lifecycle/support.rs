@@ -23,6 +23,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub(crate) struct Site {
     folder: TempDir,
     cache: PathBuf,
+    maven_settings: Option<PathBuf>,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -57,6 +58,7 @@ impl Site {
         Self {
             folder: tempfile::tempdir().expect("temporary folder"),
             cache,
+            maven_settings: None,
             log: Arc::default(),
         }
     }
@@ -66,6 +68,16 @@ impl Site {
         let site = Self::new();
         Self {
             cache: site.folder.path().join("cache"),
+            ..site
+        }
+    }
+
+    pub(crate) fn with_maven_settings(text: &str) -> Self {
+        let site = Self::new();
+        let path = site.folder.path().join("settings file.xml");
+        fs::write(&path, text).expect("written");
+        Self {
+            maven_settings: Some(path),
             ..site
         }
     }
@@ -105,7 +117,7 @@ impl Site {
             stack: Stack("host-test".into()),
             memory: Megabytes(1024),
             max_source_bytes: 64 * 1024 * 1024,
-            maven_settings: None,
+            maven_settings: self.maven_settings.clone(),
         };
         let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
         variables.insert(

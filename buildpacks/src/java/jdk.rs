@@ -64,10 +64,15 @@ impl Jdk {
     }
 }
 
-/// All of the stack. `BP_JVM_FOLDER` moves the search, for stacks that keep them elsewhere.
+/// All of the stack, or those in the folder that `BP_JVM_FOLDER` names.
 pub(super) fn installed(context: &BuildContext<'_>) -> Vec<Jdk> {
-    let folder = PathBuf::from(context.var("BP_JVM_FOLDER").unwrap_or(FOLDER));
-    installed_in(&folder, fs::canonicalize(DEFAULT_JAVA).ok().as_deref())
+    match context.var("BP_JVM_FOLDER") {
+        Some(folder) => installed_in(Path::new(folder), None),
+        None => installed_in(
+            Path::new(FOLDER),
+            fs::canonicalize(DEFAULT_JAVA).ok().as_deref(),
+        ),
+    }
 }
 
 fn installed_in(folder: &Path, default_java: Option<&Path>) -> Vec<Jdk> {

@@ -154,10 +154,10 @@ while [ "$own_arguments" -gt 0 ]; do
     shift
     own_arguments=$((own_arguments - 1))
 done
-# The JVM decodes variables and file names by the locale. en_US, which the platform sets, is not installed everywhere;
-# C.UTF-8 is.
+# The JVM decodes variables and file names by the locale. en_US, which the platform sets, is not installed everywhere,
+# and where one category fails all fall back to ASCII; C.UTF-8 is always there.
 case "${LC_ALL:-}${LC_CTYPE:-}:${LANG:-}" in
-    : | :C | :POSIX | :en_US.UTF-8) export LC_CTYPE=C.UTF-8 ;;
+    : | :C | :POSIX | :en_US.UTF-8) export LANG=C.UTF-8 ;;
 esac
 # glibc's many arenas cost a small container more than they give.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
