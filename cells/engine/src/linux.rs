@@ -304,10 +304,14 @@ impl Container for LinuxContainer {
             // Keeps the exit for later callers of `wait`; a shim that is gone has nothing to wait for.
             let _ = tokio::time::timeout(LAST_WAIT, self.wait()).await;
         }
-        shared.cgroups.remove(&self.record.name).await?;
-        if let Some(address) = self.address_v4() {
-            shared.network.disconnect(address).await?;
-        }
+        let disconnect = async {
+            match self.address_v4() {
+                Some(address) => shared.network.disconnect(address).await,
+                None => Ok(()),
+            }
+        };
+        // Both wait for the kernel to clean up, so they wait together.
+        tokio::try_join!(shared.cgroups.remove(&self.record.name), disconnect)?;
         let this = self.clone();
         blocking(move || {
             let dir = &this.record.dir;

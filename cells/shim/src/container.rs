@@ -24,6 +24,8 @@ pub(crate) struct Inside<'a> {
 impl Inside<'_> {
     /// The life of the container's pid 1. Never returns to the shim's code.
     pub(crate) fn run(mut self) -> ! {
+        // Of the shim's own mask, the mount points made below would be closed to the command.
+        sys::set_umask(0o022);
         let mut go = [0; 1];
         // Waits until the shim has put this process into its cgroups and the engine has wired the network.
         let told = self.shim.read_exact(&mut go);
@@ -55,6 +57,7 @@ impl Inside<'_> {
             network::set_up(self.config.slipway.network.as_ref())
                 .map_err(|error| format!("set up the network: {error}"))?;
         }
+        yield_under_pressure();
         rootfs::enter(self.config, self.root, self.linux)?;
         privileges::drop_all(&self.config.process)?;
         // A change of user clears the parent-death signal, and makes the process visible to others of that user.
@@ -63,6 +66,18 @@ impl Inside<'_> {
         sys::prctl(libc::PR_SET_DUMPABLE, 0)
             .map_err(|error| format!("hide the init's memory: {error}"))?;
         privileges::install_filters(self.filters)
+    }
+}
+
+/// An agent that the system protects from the memory killer must not pass that on to apps. Best effort: raising is
+/// always allowed, and a host without the file has no protection to pass on.
+fn yield_under_pressure() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let adjustment = std::fs::read_to_string(FILE)
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok());
+    if adjustment.is_some_and(|adjustment| adjustment < 0) {
+        let _ = std::fs::write(FILE, "0");
     }
 }
 

@@ -34,6 +34,8 @@ pub fn main(args: &[OsString]) -> i32 {
         [flag, dir] if flag == "--dir" => PathBuf::from(dir),
         _ => return 2,
     };
+    sys::close_inherited();
+    sys::set_umask(0o077);
     match sys::detach() {
         Ok(sys::Detached::Starter) => 0,
         Ok(sys::Detached::Daemon) => supervise::run(&dir),

@@ -238,6 +238,7 @@ fn plain_process(
     errors: OwnedFd,
 ) -> ! {
     let mut prepare = || -> Result<(), String> {
+        sys::set_umask(0o022);
         sys::new_session().map_err(|error| format!("new session: {error}"))?;
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
             .map_err(|error| format!("tie to the shim: {error}"))?;

@@ -52,6 +52,17 @@ fn c_path(path: &Path) -> io::Result<CString> {
     c_string(path.as_os_str().as_bytes())
 }
 
+/// Closes what the starter left open by mistake: a shim lives on for months, and with it a port or a lock would.
+pub(crate) fn close_inherited() {
+    // SAFETY: called before this process owns any descriptor above the standard ones.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 0) };
+}
+
+pub(crate) fn set_umask(mask: libc::mode_t) {
+    // SAFETY: plain integer, cannot fail.
+    unsafe { libc::umask(mask) };
+}
+
 /// Forks twice and becomes a session leader in between, so that no parent waits and no terminal reaches the shim.
 pub(crate) fn detach() -> io::Result<Detached> {
     if fork()? != 0 {

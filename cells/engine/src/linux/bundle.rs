@@ -21,7 +21,7 @@ const HOME: &str = "/home/vcap";
 /// The kernel takes mount options of at most a page.
 const MAX_MOUNT_OPTIONS: usize = 4000;
 
-const MASKED: [&str; 10] = [
+const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -31,6 +31,7 @@ const MASKED: [&str; 10] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = [

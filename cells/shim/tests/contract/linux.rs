@@ -1,5 +1,6 @@
 //! What only containers promise: limits, and how little the inside can see and do. Also adoption, for both engines.
 
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -322,6 +323,41 @@ fn sweep_finds_containers_whose_record_is_lost() {
         let status = within(container.wait()).await.map(|exit| exit.status);
         assert_eq!(status.expect("its shim wrote the exit"), 137);
     });
+}
+
+#[test]
+fn a_shim_keeps_nothing_open_that_its_starter_left_open() {
+    bed::linux(async |bed| {
+        let leaked = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        assert_eq!(make_inheritable(leaked.as_raw_fd()), 0, "open across exec");
+        bed.start(bed.spec("a", "sleep 1000")).await;
+        let state = std::fs::read_to_string(bed.dir("a").join("state.json")).expect("state");
+        let state: cells_shim::protocol::State = serde_json::from_str(&state).expect("parses");
+        let socket =
+            std::fs::read_link(format!("/proc/self/fd/{}", leaked.as_raw_fd())).expect("open");
+        for pid in [state.shim_pid, state.pid] {
+            let open = std::fs::read_dir(format!("/proc/{pid}/fd"))
+                .expect("alive")
+                .flatten();
+            let open: Vec<_> = open
+                .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+                .collect();
+            assert!(!open.is_empty() && !open.contains(&socket), "{open:?}");
+        }
+    });
+}
+
+/// Makes a descriptor survive exec, and returns its flags.
+#[allow(
+    unsafe_code,
+    reason = "the standard library opens everything close-on-exec"
+)]
+fn make_inheritable(fd: i32) -> i32 {
+    // SAFETY: plain integers on an open descriptor.
+    unsafe {
+        libc::fcntl(fd, libc::F_SETFD, 0);
+        libc::fcntl(fd, libc::F_GETFD)
+    }
 }
 
 #[test]
