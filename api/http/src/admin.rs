@@ -15,7 +15,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// `/metrics`, `/healthz` (the process answers) and `/readyz` (wishes can come true).
 pub fn admin(control: Control) -> Router {
-    let state = Admin { control, figures: Arc::new(Figures::new()) };
+    let state = Admin {
+        control,
+        figures: Arc::new(Figures::new()),
+    };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -33,7 +36,11 @@ async fn ready(State(admin): State<Admin>) -> Response {
     if admin.control.is_ready().await {
         "ok\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not all known cells have reported, or the store does not answer\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not all known cells have reported, or the store does not answer\n",
+        )
+            .into_response()
     }
 }
 
@@ -44,7 +51,10 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "metrics were not written");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "metrics were not written"
+            );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -75,12 +85,29 @@ impl Figures {
         };
         let cells = figure("connected", "Cells that are connected", "cells");
         let desired = figure("desired", "Instances that should run", "instances");
-        let starting = figure("starting", "Instances that are not healthy yet", "instances");
+        let starting = figure(
+            "starting",
+            "Instances that are not healthy yet",
+            "instances",
+        );
         let running = figure("running", "Instances that are healthy", "instances");
         let stopping = figure("stopping", "Instances that were asked to end", "instances");
-        let exited = figure("exited", "Instances that ended and are still reported", "instances");
+        let exited = figure(
+            "exited",
+            "Instances that ended and are still reported",
+            "instances",
+        );
         let routes = figure("known", "Routes in the routers' table", "routes");
-        Self { cells, desired, starting, running, stopping, exited, routes, registry }
+        Self {
+            cells,
+            desired,
+            starting,
+            running,
+            stopping,
+            exited,
+            routes,
+            registry,
+        }
     }
 
     fn text(&self, counts: Counts) -> Result<String, std::fmt::Error> {
@@ -104,10 +131,22 @@ mod tests {
 
     #[test]
     fn figures_have_units_in_their_names() {
-        let counts = Counts { cells: 2, desired_instances: 5, running: 4, ..Counts::default() };
+        let counts = Counts {
+            cells: 2,
+            desired_instances: 5,
+            running: 4,
+            ..Counts::default()
+        };
         let text = Figures::new().text(counts).expect("writes");
-        for line in ["slipway_connected_cells 2", "slipway_desired_instances 5", "slipway_running_instances 4"] {
-            assert!(text.lines().any(|known| known == line), "{line} in:\n{text}");
+        for line in [
+            "slipway_connected_cells 2",
+            "slipway_desired_instances 5",
+            "slipway_running_instances 4",
+        ] {
+            assert!(
+                text.lines().any(|known| known == line),
+                "{line} in:\n{text}"
+            );
         }
         assert!(text.ends_with("# EOF\n"));
     }

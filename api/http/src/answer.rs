@@ -27,7 +27,12 @@ impl Accepted {
 
 impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
-        (StatusCode::ACCEPTED, [(header::LOCATION, self.0)], Json(serde_json::json!({}))).into_response()
+        (
+            StatusCode::ACCEPTED,
+            [(header::LOCATION, self.0)],
+            Json(serde_json::json!({})),
+        )
+            .into_response()
     }
 }
 
@@ -39,7 +44,12 @@ impl<T: Serialize> IntoResponse for Warned<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.1).into_response();
         if !self.0.is_empty() {
-            let escaped = self.0.iter().map(|warning| form::escape(warning).to_string()).collect::<Vec<_>>().join(",");
+            let escaped = self
+                .0
+                .iter()
+                .map(|warning| form::escape(warning).to_string())
+                .collect::<Vec<_>>()
+                .join(",");
             let value = HeaderValue::from_str(&escaped).expect("escaped texts are ASCII");
             response.headers_mut().insert(X_CF_WARNINGS, value);
         }

@@ -31,7 +31,8 @@ pub(crate) async fn surround(request: Request, next: Next) -> Response {
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(X_VCAP_REQUEST_ID);
-    let usable = given.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES && id.to_str().is_ok());
+    let usable =
+        given.filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES && id.to_str().is_ok());
     usable.cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a GUID is a header value")
     })

@@ -28,55 +28,114 @@ pub(crate) type Outcome<T> = Result<T, ApiError>;
 
 impl ApiError {
     fn new(status: StatusCode, code: u32, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), cause: None }
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            cause: None,
+        }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, 10010, title::RESOURCE_NOT_FOUND, format!("{what} not found"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            10010,
+            title::RESOURCE_NOT_FOUND,
+            format!("{what} not found"),
+        )
     }
 
     /// The API has no such path or method.
     pub(crate) fn unknown_request() -> Self {
-        Self::new(StatusCode::NOT_FOUND, 10000, title::NOT_FOUND, details::UNKNOWN_REQUEST)
+        Self::new(
+            StatusCode::NOT_FOUND,
+            10000,
+            title::NOT_FOUND,
+            details::UNKNOWN_REQUEST,
+        )
     }
 
     pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, 10008, title::UNPROCESSABLE, detail)
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            10008,
+            title::UNPROCESSABLE,
+            detail,
+        )
     }
 
     /// The body is not what its content type says.
     pub(crate) fn unreadable(detail: impl std::fmt::Display) -> Self {
         let detail = format!("Request invalid due to parse error: {detail}");
-        Self::new(StatusCode::BAD_REQUEST, 1001, title::MESSAGE_PARSE_ERROR, detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            1001,
+            title::MESSAGE_PARSE_ERROR,
+            detail,
+        )
     }
 
     pub(crate) fn bad_query(detail: impl std::fmt::Display) -> Self {
         let detail = format!("The query parameter is invalid: {detail}");
-        Self::new(StatusCode::BAD_REQUEST, 10005, title::BAD_QUERY_PARAMETER, detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            10005,
+            title::BAD_QUERY_PARAMETER,
+            detail,
+        )
     }
 
     pub(crate) fn invalid_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, 10004, title::INVALID_REQUEST, detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            10004,
+            title::INVALID_REQUEST,
+            detail,
+        )
     }
 
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, 10008, title::UNPROCESSABLE, detail)
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            10008,
+            title::UNPROCESSABLE,
+            detail,
+        )
     }
 
     /// No token came with the request.
     pub(crate) fn not_authenticated() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, 10002, title::NOT_AUTHENTICATED, "Authentication error")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            10002,
+            title::NOT_AUTHENTICATED,
+            "Authentication error",
+        )
     }
 
     /// A token came that this server does not accept; why is nobody's business.
     pub(crate) fn invalid_token() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, 1000, title::INVALID_AUTH_TOKEN, "Invalid Auth Token")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            1000,
+            title::INVALID_AUTH_TOKEN,
+            "Invalid Auth Token",
+        )
     }
 
     pub(crate) fn internal(cause: Arc<dyn StdError + Send + Sync>) -> Self {
         let detail = "An unknown error occurred.";
-        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, 10001, "UnknownError", detail);
-        Self { cause: Some(Cause(cause)), ..error }
+        let error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            10001,
+            "UnknownError",
+            detail,
+        );
+        Self {
+            cause: Some(Cause(cause)),
+            ..error
+        }
     }
 }
 
@@ -85,17 +144,26 @@ impl From<Error> for ApiError {
         match error {
             Error::NotFound { what } => Self::not_found(what),
             Error::Unprocessable(detail) => Self::unprocessable(detail),
-            Error::Conflict(detail) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, 10016, "CF-UniquenessError", detail)
-            }
+            Error::Conflict(detail) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                10016,
+                "CF-UniquenessError",
+                detail,
+            ),
             Error::BadRequest(detail) => Self::invalid_request(detail),
-            Error::NoCapacity(detail) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, 170_008, title::INSUFFICIENT_RESOURCES, detail)
-            }
+            Error::NoCapacity(detail) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                170_008,
+                title::INSUFFICIENT_RESOURCES,
+                detail,
+            ),
             Error::TooLarge(detail) => Self::too_large(detail),
-            Error::Unavailable(detail) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, 10015, "CF-ServiceUnavailable", detail)
-            }
+            Error::Unavailable(detail) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                10015,
+                "CF-ServiceUnavailable",
+                detail,
+            ),
             error @ Error::Internal(_) => Self::internal(Arc::new(error)),
         }
     }
@@ -103,7 +171,11 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(Errors::one(self.code, self.title, self.detail))).into_response();
+        let mut response = (
+            self.status,
+            Json(Errors::one(self.code, self.title, self.detail)),
+        )
+            .into_response();
         if let Some(cause) = self.cause {
             response.extensions_mut().insert(cause);
         }
@@ -114,4 +186,46 @@ impl IntoResponse for ApiError {
 /// The answer to paths and methods that the API does not have.
 pub(crate) async fn unknown_request() -> ApiError {
     ApiError::unknown_request()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn internal_causes_travel_to_the_log_and_not_to_the_client() {
+        let cause = std::io::Error::other("disk of tenant 7 is full");
+        let response = ApiError::from(Error::Internal(cause.into())).into_response();
+        let Cause(logged) = response
+            .extensions()
+            .get::<Cause>()
+            .cloned()
+            .expect("a cause");
+        assert!(format!("{logged:?}").contains("tenant 7"));
+        let body = axum::body::to_bytes(response.into_body(), 1000)
+            .await
+            .expect("a body");
+        let want = r#"{"errors":[{"code":10001,"title":"UnknownError","detail":"An unknown error occurred."}]}"#;
+        assert_eq!(body, want);
+    }
+
+    #[test]
+    fn domain_errors_have_cloud_foundrys_numbers() {
+        for (error, status, code) in [
+            (Error::NotFound { what: "App" }, 404, 10010),
+            (Error::Unprocessable("x".into()), 422, 10008),
+            (Error::Conflict("x".into()), 422, 10016),
+            (Error::BadRequest("x".into()), 400, 10004),
+            (Error::NoCapacity("x".into()), 422, 170_008),
+            (Error::TooLarge("x".into()), 413, 10008),
+            (Error::Unavailable("x".into()), 503, 10015),
+        ] {
+            let shown = ApiError::from(error);
+            assert_eq!(
+                (shown.status.as_u16(), shown.code),
+                (status, code),
+                "{shown:?}"
+            );
+        }
+    }
 }

@@ -2,13 +2,20 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Pairs in their order. None where an escape is no UTF-8.
 pub(crate) fn decode(text: &str) -> Option<Vec<(String, String)>> {
     let plain = |part: &str| {
         let spaced = part.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+        percent_decode_str(&spaced)
+            .decode_utf8()
+            .ok()
+            .map(std::borrow::Cow::into_owned)
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())
@@ -20,7 +27,10 @@ pub(crate) fn decode(text: &str) -> Option<Vec<(String, String)>> {
 }
 
 pub(crate) fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    pairs.map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect::<Vec<_>>().join("&")
+    pairs
+        .map(|(key, value)| format!("{}={}", escape(key), escape(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 /// Escapes all but letters, digits and `-_.~`.
@@ -38,8 +48,14 @@ mod tests {
         for (text, want) in [
             ("", vec![]),
             ("a=b&c=d+e%2Bf", vec![pair("a", "b"), pair("c", "d e+f")]),
-            ("hosts=&flag&x=a=b", vec![pair("hosts", ""), pair("flag", ""), pair("x", "a=b")]),
-            ("fields%5Bspace%5D=name%2Cguid", vec![pair("fields[space]", "name,guid")]),
+            (
+                "hosts=&flag&x=a=b",
+                vec![pair("hosts", ""), pair("flag", ""), pair("x", "a=b")],
+            ),
+            (
+                "fields%5Bspace%5D=name%2Cguid",
+                vec![pair("fields[space]", "name,guid")],
+            ),
             ("names=a%252Cb", vec![pair("names", "a%2Cb")]),
         ] {
             assert_eq!(decode(text), Some(want), "{text}");

@@ -26,10 +26,17 @@ const MAX_BLOB_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 
 /// The internal API. Sessions of cells end, like every stream without an end of its own, at `shutdown`.
 pub fn internal(control: Control, shutdown: CancellationToken) -> Router {
-    let state = Internal { control, sessions: TaskTracker::new(), shutdown };
+    let state = Internal {
+        control,
+        sessions: TaskTracker::new(),
+        shutdown,
+    };
     Router::new()
         .route("/internal/cells/{cell}/session", post(cell_session))
-        .route("/internal/blobs/{*name}", get(read_blob).head(blob_size).put(write_blob))
+        .route(
+            "/internal/blobs/{*name}",
+            get(read_blob).head(blob_size).put(write_blob),
+        )
         .route("/internal/streams/{stream}", post(stream))
         .route("/internal/routes", get(routes))
         .fallback(crate::error::unknown_request)
@@ -51,14 +58,27 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
-        let asked = parts.headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes() == UPGRADE.as_bytes());
+        let asked = parts
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|protocol| protocol.as_bytes() == UPGRADE.as_bytes());
         let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| asked);
-        upgrade.map(Self).ok_or_else(|| ApiError::invalid_request(format!("this path speaks '{UPGRADE}' after an upgrade")))
+        upgrade.map(Self).ok_or_else(|| {
+            ApiError::invalid_request(format!("this path speaks '{UPGRADE}' after an upgrade"))
+        })
     }
 }
 
-async fn cell_session(State(state): State<Internal>, Guid(cell): Guid<CellId>, Upgrade(upgrade): Upgrade) -> Response {
-    let Internal { control, sessions, shutdown } = state;
+async fn cell_session(
+    State(state): State<Internal>,
+    Guid(cell): Guid<CellId>,
+    Upgrade(upgrade): Upgrade,
+) -> Response {
+    let Internal {
+        control,
+        sessions,
+        shutdown,
+    } = state;
     sessions.spawn(async move {
         match upgrade.await {
             Ok(io) => control.cell_session(TokioIo::new(io), cell, shutdown).await,
@@ -75,15 +95,26 @@ async fn cell_session(State(state): State<Internal>, Guid(cell): Guid<CellId>, U
 }
 
 async fn blob_size(State(state): State<Internal>, Path(name): Path<String>) -> Outcome<Response> {
-    let size = state.control.blob_size(&name).await?.ok_or_else(|| ApiError::not_found("Blob"))?;
+    let size = state
+        .control
+        .blob_size(&name)
+        .await?
+        .ok_or_else(|| ApiError::not_found("Blob"))?;
     Ok([(header::CONTENT_LENGTH, HeaderValue::from(size))].into_response())
 }
 
 async fn read_blob(State(state): State<Internal>, Path(name): Path<String>) -> Outcome<Response> {
-    let (size, content) = state.control.read_blob(&name).await?.ok_or_else(|| ApiError::not_found("Blob"))?;
+    let (size, content) = state
+        .control
+        .read_blob(&name)
+        .await?
+        .ok_or_else(|| ApiError::not_found("Blob"))?;
     let headers = [
         (header::CONTENT_LENGTH, HeaderValue::from(size)),
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        ),
     ];
     Ok((headers, Body::from_stream(content)).into_response())
 }
@@ -94,7 +125,9 @@ async fn write_blob(
     headers: HeaderMap,
     body: Body,
 ) -> Outcome<StatusCode> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let too_large = || ApiError::too_large(format!("a blob has at most {MAX_BLOB_BYTES} bytes"));
     if announced.is_some_and(|length| length > MAX_BLOB_BYTES) {
         return Err(too_large());
@@ -102,7 +135,9 @@ async fn write_blob(
     let mut left = MAX_BLOB_BYTES;
     let content = body.into_data_stream().map(move |chunk| {
         let chunk = chunk.map_err(std::io::Error::other)?;
-        left = left.checked_sub(chunk.len() as u64).ok_or(std::io::ErrorKind::FileTooLarge)?;
+        left = left
+            .checked_sub(chunk.len() as u64)
+            .ok_or(std::io::ErrorKind::FileTooLarge)?;
         Ok::<Bytes, std::io::Error>(chunk)
     });
     state.control.write_blob(&name, content).await?;
@@ -110,8 +145,15 @@ async fn write_blob(
 }
 
 /// The body goes to whoever asked for the stream, as fast as that one reads.
-async fn stream(State(state): State<Internal>, Guid(stream): Guid<StreamId>, body: Body) -> Outcome<StatusCode> {
-    let reader = state.control.stream_arrived(stream).ok_or_else(|| ApiError::not_found("Stream"))?;
+async fn stream(
+    State(state): State<Internal>,
+    Guid(stream): Guid<StreamId>,
+    body: Body,
+) -> Outcome<StatusCode> {
+    let reader = state
+        .control
+        .stream_arrived(stream)
+        .ok_or_else(|| ApiError::not_found("Stream"))?;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let Ok(chunk) = chunk else {
@@ -132,5 +174,9 @@ async fn routes(State(state): State<Internal>) -> Response {
         Ok::<_, Infallible>(Bytes::from(line))
     });
     let until = messages.take_until(state.shutdown.cancelled_owned());
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(until)).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(until),
+    )
+        .into_response()
 }

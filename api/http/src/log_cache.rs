@@ -21,17 +21,31 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 
 pub(crate) async fn info(State(_): State<Api>) -> Json<LogCacheInfo> {
-    Json(LogCacheInfo { version: VERSION.into(), vm_uptime: "0".into() })
+    Json(LogCacheInfo {
+        version: VERSION.into(),
+        vm_uptime: "0".into(),
+    })
 }
 
-pub(crate) async fn read(ask: Ask, Guid(app): Guid<AppId>, uri: Uri) -> Outcome<Json<ReadResponse>> {
+pub(crate) async fn read(
+    ask: Ask,
+    Guid(app): Guid<AppId>,
+    uri: Uri,
+) -> Outcome<Json<ReadResponse>> {
     let wanted = Wanted::parse(uri.query().unwrap_or_default())?;
     if !wanted.logs {
         ask.control.app(&ask.actor, app).await?;
         return Ok(Json(ReadResponse::default()));
     }
-    let lines = ask.control.read_logs(&ask.actor, app, wanted.selection).await?;
-    Ok(Json(ReadResponse { envelopes: EnvelopeBatch { batch: lines.into_iter().map(envelope).collect() } }))
+    let lines = ask
+        .control
+        .read_logs(&ask.actor, app, wanted.selection)
+        .await?;
+    Ok(Json(ReadResponse {
+        envelopes: EnvelopeBatch {
+            batch: lines.into_iter().map(envelope).collect(),
+        },
+    }))
 }
 
 #[derive(Debug)]
@@ -44,7 +58,12 @@ struct Wanted {
 impl Wanted {
     fn parse(query: &str) -> Outcome<Self> {
         let pairs = form::decode(query).ok_or_else(|| ApiError::bad_query("it is not UTF-8"))?;
-        let mut selection = LogSelection { start_ns: 0, end_ns: None, limit: DEFAULT_LIMIT, descending: false };
+        let mut selection = LogSelection {
+            start_ns: 0,
+            end_ns: None,
+            limit: DEFAULT_LIMIT,
+            descending: false,
+        };
         let mut kinds = Vec::new();
         for (key, value) in pairs {
             let invalid = || ApiError::bad_query(format!("'{key}' has a value that it can't have"));
@@ -80,7 +99,10 @@ fn envelope(line: LogLine) -> Envelope {
         instance_id: line.index.to_string(),
         deprecated_tags: BTreeMap::new(),
         tags: BTreeMap::from([("source_type".to_owned(), line.source.to_string())]),
-        log: Some(Log { payload: line.bytes, kind }),
+        log: Some(Log {
+            payload: line.bytes,
+            kind,
+        }),
     }
 }
 
@@ -92,13 +114,27 @@ mod tests {
 
     #[test]
     fn queries_of_cf_are_understood() {
-        let recent = "descending=true&envelope_types=LOG&limit=1000&start_time=-6795364578871345152";
+        let recent =
+            "descending=true&envelope_types=LOG&limit=1000&start_time=-6795364578871345152";
         let wanted = Wanted::parse(recent).expect("fine");
         assert!(wanted.logs && wanted.selection.descending);
-        assert_eq!((wanted.selection.start_ns, wanted.selection.limit), (-6_795_364_578_871_345_152, 1000));
+        assert_eq!(
+            (wanted.selection.start_ns, wanted.selection.limit),
+            (-6_795_364_578_871_345_152, 1000)
+        );
         assert!(Wanted::parse("limit=1").expect("fine").logs);
-        assert!(!Wanted::parse("envelope_types=GAUGE&envelope_types=TIMER").expect("fine").logs);
-        for bad in ["limit=1001", "limit=x", "start_time=9223372036854775808", "descending=maybe", "end_time="] {
+        assert!(
+            !Wanted::parse("envelope_types=GAUGE&envelope_types=TIMER")
+                .expect("fine")
+                .logs
+        );
+        for bad in [
+            "limit=1001",
+            "limit=x",
+            "start_time=9223372036854775808",
+            "descending=maybe",
+            "end_time=",
+        ] {
             assert!(Wanted::parse(bad).is_err(), "{bad}");
         }
     }

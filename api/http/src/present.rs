@@ -46,13 +46,19 @@ pub(crate) use stats::{process_instance, stats};
 
 /// `2026-11-24T15:00:00Z`, from microseconds since the Unix epoch.
 pub(crate) fn time(us: i64) -> String {
-    let seconds = jiff::Timestamp::from_second(us.div_euclid(1_000_000)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let seconds = jiff::Timestamp::from_second(us.div_euclid(1_000_000))
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     seconds.to_string()
 }
 
 fn metadata(metadata: &records::Metadata) -> Metadata {
     let some = |map: &std::collections::BTreeMap<String, String>| {
-        map.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect()
+        map.iter()
+            .map(|(name, value)| (name.clone(), Some(value.clone())))
+            .collect()
     };
-    Metadata { labels: some(&metadata.labels), annotations: some(&metadata.annotations) }
+    Metadata {
+        labels: some(&metadata.labels),
+        annotations: some(&metadata.annotations),
+    }
 }

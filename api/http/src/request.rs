@@ -11,8 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use model::ids::{
-    AppId, BindingId, BuildId, CellId, DestinationId, DomainId, DropletId, JobId, OrgId, PackageId, ProcessId, RouteId,
-    ServiceInstanceId, SpaceId, StreamId,
+    AppId, BindingId, BuildId, CellId, DestinationId, DomainId, DropletId, JobId, OrgId, PackageId,
+    ProcessId, RouteId, ServiceInstanceId, SpaceId, StreamId,
 };
 
 use crate::error::{ApiError, Outcome};
@@ -52,9 +52,18 @@ impl FromRequestParts<Api> for Ask {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Outcome<Self> {
-        let Caller(actor) = parts.extensions.get::<Caller>().cloned().ok_or_else(ApiError::not_authenticated)?;
+        let Caller(actor) = parts
+            .extensions
+            .get::<Caller>()
+            .cloned()
+            .ok_or_else(ApiError::not_authenticated)?;
         let urls = Urls::of_request(&parts.headers, api.control.settings());
-        Ok(Self { control: api.control.clone(), actor, urls, uri: parts.uri.clone() })
+        Ok(Self {
+            control: api.control.clone(),
+            actor,
+            urls,
+            uri: parts.uri.clone(),
+        })
     }
 }
 
@@ -63,7 +72,11 @@ impl FromRequestParts<Api> for Ask {
 struct Caller(Actor);
 
 /// Stands in front of every route that is not open.
-pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn authenticate(
+    State(api): State<Api>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     match caller(&api, request.headers()).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -74,19 +87,35 @@ pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, n
 }
 
 async fn caller(api: &Api, headers: &HeaderMap) -> Outcome<Caller> {
-    let header = headers.get(header::AUTHORIZATION).ok_or_else(ApiError::not_authenticated)?;
-    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(ApiError::invalid_token)?;
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .ok_or_else(ApiError::not_authenticated)?;
+    let (scheme, token) = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(ApiError::invalid_token)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(ApiError::invalid_token());
     }
-    let user = api.tokens.verify_access(token.trim()).ok_or_else(ApiError::invalid_token)?;
-    api.control.actor(user).await?.map(Caller).ok_or_else(ApiError::invalid_token)
+    let user = api
+        .tokens
+        .verify_access(token.trim())
+        .ok_or_else(ApiError::invalid_token)?;
+    api.control
+        .actor(user)
+        .await?
+        .map(Caller)
+        .ok_or_else(ApiError::invalid_token)
 }
 
 /// The parameter of a path by its name in the list of routes.
 async fn param(parts: &mut Parts, name: &str) -> Option<String> {
     let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
-    params.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
+    params
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value.to_owned())
 }
 
 /// Things that paths name by GUID.
@@ -133,7 +162,9 @@ impl<S: Sync, T: Noun> FromRequestParts<S> for Guid<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
         let text = param(parts, T::PARAM).await;
-        text.and_then(|text| text.parse().ok()).map(Self).ok_or_else(|| ApiError::not_found(T::NAME))
+        text.and_then(|text| text.parse().ok())
+            .map(Self)
+            .ok_or_else(|| ApiError::not_found(T::NAME))
     }
 }
 
@@ -153,7 +184,10 @@ impl<S: Sync> FromRequestParts<S> for ProcessType {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
-        param(parts, "type").await.map(Self).ok_or_else(|| ApiError::not_found("Process"))
+        param(parts, "type")
+            .await
+            .map(Self)
+            .ok_or_else(|| ApiError::not_found("Process"))
     }
 }
 
@@ -162,7 +196,9 @@ impl<S: Sync> FromRequestParts<S> for Index {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
         let text = param(parts, "index").await;
-        text.and_then(|text| text.parse().ok()).map(Self).ok_or_else(|| ApiError::not_found("Instance"))
+        text.and_then(|text| text.parse().ok())
+            .map(Self)
+            .ok_or_else(|| ApiError::not_found("Instance"))
     }
 }
 
@@ -170,7 +206,10 @@ impl<S: Sync> FromRequestParts<S> for Name {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
-        param(parts, "name").await.map(Self).ok_or_else(ApiError::unknown_request)
+        param(parts, "name")
+            .await
+            .map(Self)
+            .ok_or_else(ApiError::unknown_request)
     }
 }
 
@@ -182,6 +221,10 @@ pub(crate) fn related<T: Noun>(relationship: &ToOne) -> Outcome<T> {
 /// The resource that a GUID in a body names.
 pub(crate) fn parsed<T: Noun>(guid: &str) -> Outcome<T> {
     let name = T::NAME.to_lowercase();
-    let refusal = || ApiError::unprocessable(format!("Invalid {name}. Ensure that the {name} exists and you have access to it."));
+    let refusal = || {
+        ApiError::unprocessable(format!(
+            "Invalid {name}. Ensure that the {name} exists and you have access to it."
+        ))
+    };
     guid.parse().map_err(|_| refusal())
 }

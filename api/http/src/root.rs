@@ -32,9 +32,22 @@ pub(crate) async fn root(State(api): State<Api>, headers: HeaderMap) -> Json<Roo
 pub(crate) async fn v3(State(api): State<Api>, headers: HeaderMap) -> Json<V3Root> {
     let urls = Urls::of_request(&headers, api.control.settings());
     let kinds = [
-        "apps", "audit_events", "builds", "buildpacks", "domains", "droplets", "feature_flags", "organizations",
-        "packages", "processes", "resource_matches", "routes", "service_credential_bindings", "service_instances",
-        "spaces", "stacks",
+        "apps",
+        "audit_events",
+        "builds",
+        "buildpacks",
+        "domains",
+        "droplets",
+        "feature_flags",
+        "organizations",
+        "packages",
+        "processes",
+        "resource_matches",
+        "routes",
+        "service_credential_bindings",
+        "service_instances",
+        "spaces",
+        "stacks",
     ];
     let mut links = urls.links([("self", "/v3".to_owned())]);
     links.extend(kinds.map(|kind| (kind.to_owned(), urls.link(&format!("/v3/{kind}")))));

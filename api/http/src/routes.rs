@@ -16,15 +16,18 @@ use crate::error::unknown_request;
 use crate::request::{Api, authenticate};
 use crate::token::{KeyError, Tokens};
 use crate::v3::{
-    absent, apps, bindings, buildpacks, builds, domains, droplets, environment, events, feature_flags, features, jobs,
-    manifests, orgs, packages, processes, resource_matches, revisions, routes as v3_routes, scaling, service_instances,
-    spaces, stacks, stats,
+    absent, apps, bindings, buildpacks, builds, domains, droplets, environment, events,
+    feature_flags, features, jobs, manifests, orgs, packages, processes, resource_matches,
+    revisions, routes as v3_routes, scaling, service_instances, spaces, stacks, stats,
 };
 use crate::{context, log_cache, root, uaa, upload};
 
 /// One method on one path. It needs a token, unless it is marked open.
 struct Route {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the inventory test walks the list by it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the inventory test walks the list by it")
+    )]
     method: Method,
     path: &'static str,
     open: bool,
@@ -165,22 +168,32 @@ fn list() -> Vec<Route> {
 /// # Errors
 /// [`KeyError`] where the control plane's token key can't be used.
 pub fn api(control: Control) -> Result<Router, KeyError> {
-    let tokens = Arc::new(Tokens::new(control.token_key(), &control.settings().external_url)?);
+    let tokens = Arc::new(Tokens::new(
+        control.token_key(),
+        &control.settings().external_url,
+    )?);
     let api = Api { control, tokens };
     let mut router = Router::new();
     for route in list() {
         let handler = if route.open {
             route.handler
         } else {
-            route.handler.route_layer(from_fn_with_state(api.clone(), authenticate))
+            route
+                .handler
+                .route_layer(from_fn_with_state(api.clone(), authenticate))
         };
         router = router.route(route.path, handler);
     }
     // Cloud Foundry knows no "method not allowed".
-    let router = router.fallback(unknown_request).method_not_allowed_fallback(unknown_request).with_state(api);
+    let router = router
+        .fallback(unknown_request)
+        .method_not_allowed_fallback(unknown_request)
+        .with_state(api);
     // A layer of the router would see a request after its route was found.
     let router = router.map_request(without_trailing_slash);
-    Ok(Router::new().fallback_service(router).layer(from_fn(context::surround)))
+    Ok(Router::new()
+        .fallback_service(router)
+        .layer(from_fn(context::surround)))
 }
 
 fn without_trailing_slash(mut request: Request) -> Request {
@@ -189,7 +202,9 @@ fn without_trailing_slash(mut request: Request) -> Request {
     if path.len() == uri.path().len() || path.is_empty() {
         return request;
     }
-    let text = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let text = uri
+        .query()
+        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     let mut parts = uri.clone().into_parts();
     if let Ok(shorter) = text.parse::<PathAndQuery>() {
         parts.path_and_query = Some(shorter);
@@ -203,7 +218,12 @@ fn without_trailing_slash(mut request: Request) -> Request {
 impl Route {
     fn on<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, Api>) -> Self {
         let filter = MethodFilter::try_from(method.clone()).expect("one of HTTP's own methods");
-        Self { method, path, open: false, handler: on(filter, handler) }
+        Self {
+            method,
+            path,
+            open: false,
+            handler: on(filter, handler),
+        }
     }
 
     fn open(mut self) -> Self {

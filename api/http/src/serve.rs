@@ -16,13 +16,19 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What the listener's first failure was.
-pub async fn serve<L>(listener: L, router: Router, shutdown: CancellationToken, drain: Duration) -> io::Result<()>
+pub async fn serve<L>(
+    listener: L,
+    router: Router,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> io::Result<()>
 where
     L: Listener,
     L::Addr: Debug,
 {
     let told = shutdown.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { told.cancelled().await });
+    let server =
+        axum::serve(listener, router).with_graceful_shutdown(async move { told.cancelled().await });
     let deadline = async {
         shutdown.cancelled().await;
         tokio::time::sleep(drain).await;

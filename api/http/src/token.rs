@@ -3,7 +3,9 @@
 use api_control::Actor;
 use api_types::Claims;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, get_current_timestamp};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode, get_current_timestamp,
+};
 use model::ids::UserId;
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -18,8 +20,13 @@ const REFRESH_LIFE: u64 = 30 * 24 * 3600;
 const ACCESS_AUDIENCE: [&str; 3] = ["cloud_controller", "cf", "openid"];
 /// What refresh tokens are for. No access token has it, and no refresh token has any of the others.
 const REFRESH_AUDIENCE: &str = "slipway.refresh";
-pub(crate) const SCOPES: [&str; 5] =
-    ["openid", "cloud_controller.read", "cloud_controller.write", "cloud_controller.admin", "uaa.user"];
+pub(crate) const SCOPES: [&str; 5] = [
+    "openid",
+    "cloud_controller.read",
+    "cloud_controller.write",
+    "cloud_controller.admin",
+    "uaa.user",
+];
 
 /// The control plane's token key can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +66,10 @@ pub(crate) struct Pair {
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").field("key_id", &self.key_id).field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("Tokens")
+            .field("key_id", &self.key_id)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +80,9 @@ impl Tokens {
         let jwk = Jwk::from_encoding_key(&signing, Algorithm::ES256).map_err(KeyError)?;
         let verifying = DecodingKey::from_jwk(&jwk).map_err(KeyError)?;
         let AlgorithmParameters::EllipticCurve(point) = &jwk.algorithm else {
-            return Err(KeyError(jsonwebtoken::errors::ErrorKind::InvalidEcdsaKey.into()));
+            return Err(KeyError(
+                jsonwebtoken::errors::ErrorKind::InvalidEcdsaKey.into(),
+            ));
         };
         let key_id = format!("slipway-{}", &point.x[..point.x.len().min(8)]);
         let public = json!({
@@ -85,7 +97,15 @@ impl Tokens {
             validation.leeway = 0;
             validation
         });
-        Ok(Self { signing, verifying, key_id, public, issuer, access, refresh })
+        Ok(Self {
+            signing,
+            verifying,
+            key_id,
+            public,
+            issuer,
+            access,
+            refresh,
+        })
     }
 
     /// The public key, as a JSON Web Key.
@@ -93,7 +113,11 @@ impl Tokens {
         &self.public
     }
 
-    pub(crate) fn issue(&self, actor: &Actor, grant: &str) -> Result<Pair, jsonwebtoken::errors::Error> {
+    pub(crate) fn issue(
+        &self,
+        actor: &Actor,
+        grant: &str,
+    ) -> Result<Pair, jsonwebtoken::errors::Error> {
         let now = get_current_timestamp();
         let (jti, user) = (Uuid::new_v4().simple().to_string(), actor.user.to_string());
         let access = Claims {
@@ -123,7 +147,11 @@ impl Tokens {
             iat: now,
             exp: now + REFRESH_LIFE,
         };
-        Ok(Pair { access: self.sign(&access)?, refresh: self.sign(&refresh)?, jti })
+        Ok(Pair {
+            access: self.sign(&access)?,
+            refresh: self.sign(&refresh)?,
+            jti,
+        })
     }
 
     fn sign(&self, claims: &impl Serialize) -> Result<Secret, jsonwebtoken::errors::Error> {
@@ -134,13 +162,17 @@ impl Tokens {
 
     /// Whose access token this is; none where it is anything else than a valid one of ours.
     pub(crate) fn verify_access(&self, token: &str) -> Option<UserId> {
-        let claims = decode::<Claims>(token, &self.verifying, &self.access).ok()?.claims;
+        let claims = decode::<Claims>(token, &self.verifying, &self.access)
+            .ok()?
+            .claims;
         claims.sub.parse().ok()
     }
 
     /// Whose refresh token this is.
     pub(crate) fn verify_refresh(&self, token: &str) -> Option<UserId> {
-        let claims = decode::<RefreshClaims>(token, &self.verifying, &self.refresh).ok()?.claims;
+        let claims = decode::<RefreshClaims>(token, &self.verifying, &self.refresh)
+            .ok()?
+            .claims;
         claims.sub.parse().ok()
     }
 }
@@ -153,7 +185,7 @@ fn seconds(time: u64) -> i64 {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::pkcs8::EncodePrivateKey as _;
+    use p256::pkcs8::EncodePrivateKey as _;
 
     use super::*;
 
@@ -164,7 +196,10 @@ use p256::pkcs8::EncodePrivateKey as _;
     }
 
     fn actor() -> Actor {
-        Actor { user: UserId::random(), name: "admin".into() }
+        Actor {
+            user: UserId::random(),
+            name: "admin".into(),
+        }
     }
 
     fn claims(token: &str) -> Value {
@@ -177,14 +212,29 @@ use p256::pkcs8::EncodePrivateKey as _;
         let (tokens, actor) = (tokens(1, "http://api.localhost"), actor());
         let pair = tokens.issue(&actor, "password").expect("signs");
         let claims = claims(pair.access.expose());
-        for name in ["exp", "iat", "jti", "user_id", "user_name", "origin", "client_id", "scope"] {
+        for name in [
+            "exp",
+            "iat",
+            "jti",
+            "user_id",
+            "user_name",
+            "origin",
+            "client_id",
+            "scope",
+        ] {
             assert!(!claims[name].is_null(), "{name} in {claims}");
         }
         assert_eq!(claims["origin"], "uaa");
         assert_eq!(claims["iss"], "http://api.localhost/oauth/token");
-        assert!(claims.get("revocable").is_none(), "cf would try to revoke it");
+        assert!(
+            claims.get("revocable").is_none(),
+            "cf would try to revoke it"
+        );
         assert_eq!(tokens.verify_access(pair.access.expose()), Some(actor.user));
-        assert_eq!(tokens.verify_refresh(pair.refresh.expose()), Some(actor.user));
+        assert_eq!(
+            tokens.verify_refresh(pair.refresh.expose()),
+            Some(actor.user)
+        );
     }
 
     #[test]
@@ -199,11 +249,24 @@ use p256::pkcs8::EncodePrivateKey as _;
     fn forged_foreign_and_old_tokens_are_refused() {
         let ours = tokens(1, "http://api.localhost");
         let actor = actor();
-        let valid = ours.issue(&actor, "password").expect("signs").access.into_exposed();
+        let valid = ours
+            .issue(&actor, "password")
+            .expect("signs")
+            .access
+            .into_exposed();
         let payload = claims(&valid);
         let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let unsigned = format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&payload));
-        let symmetric = encode(&Header::new(Algorithm::HS256), &payload, &EncodingKey::from_secret(b"slipway")).expect("signs");
+        let unsigned = format!(
+            "{}.{}.",
+            part(&json!({"alg": "none", "typ": "JWT"})),
+            part(&payload)
+        );
+        let symmetric = encode(
+            &Header::new(Algorithm::HS256),
+            &payload,
+            &EncodingKey::from_secret(b"slipway"),
+        )
+        .expect("signs");
         let with = |name: &str, value: Value| {
             let mut changed = payload.clone();
             changed[name] = value;
@@ -212,12 +275,29 @@ use p256::pkcs8::EncodePrivateKey as _;
         let mut cut = valid.clone();
         cut.truncate(valid.len() - 4);
         for (what, token) in [
-            ("another key", tokens(2, "http://api.localhost").issue(&actor, "password").expect("signs").access.into_exposed()),
-            ("another issuer", tokens(1, "http://elsewhere").issue(&actor, "password").expect("signs").access.into_exposed()),
+            (
+                "another key",
+                tokens(2, "http://api.localhost")
+                    .issue(&actor, "password")
+                    .expect("signs")
+                    .access
+                    .into_exposed(),
+            ),
+            (
+                "another issuer",
+                tokens(1, "http://elsewhere")
+                    .issue(&actor, "password")
+                    .expect("signs")
+                    .access
+                    .into_exposed(),
+            ),
             ("no signature", unsigned),
             ("a symmetric signature", symmetric),
             ("a cut signature", cut),
-            ("an old one", with("exp", json!(payload["iat"].as_i64().expect("seconds") - 1))),
+            (
+                "an old one",
+                with("exp", json!(payload["iat"].as_i64().expect("seconds") - 1)),
+            ),
             ("one for others", with("aud", json!(["somebody"]))),
             ("one without expiry", with("exp", Value::Null)),
             ("one of nobody", with("sub", json!("nobody"))),

@@ -31,8 +31,13 @@ pub(crate) async fn login(State(api): State<Api>, headers: HeaderMap) -> Json<Lo
     let urls = Urls::of_request(&headers, api.control.settings());
     let prompt = |kind: &str, label: &str| [kind.to_owned(), label.to_owned()];
     Json(LoginInfo {
-        app: LoginApp { version: UAA_VERSION.into() },
-        links: BTreeMap::from([("uaa".to_owned(), urls.base().to_owned()), ("login".to_owned(), urls.base().to_owned())]),
+        app: LoginApp {
+            version: UAA_VERSION.into(),
+        },
+        links: BTreeMap::from([
+            ("uaa".to_owned(), urls.base().to_owned()),
+            ("login".to_owned(), urls.base().to_owned()),
+        ]),
         zone_name: "uaa".into(),
         entity_id: "slipway".into(),
         prompts: BTreeMap::from([
@@ -51,17 +56,34 @@ pub(crate) async fn token_keys(State(api): State<Api>) -> Json<Value> {
     Json(json!({ "keys": [api.tokens.public_key()] }))
 }
 
-pub(crate) async fn token(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn token(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     let form = Form::read(body).await?;
     check_client(&headers, &form)?;
     let actor = match form.get("grant_type") {
         Some("password") => by_password(&api, &headers, &form).await?,
         Some("refresh_token") => by_refresh_token(&api, &form).await?,
-        Some(_) => return Err(Refusal::bad_request("unsupported_grant_type", "Grants are password and refresh_token.")),
-        None => return Err(Refusal::bad_request("invalid_request", "Missing grant type")),
+        Some(_) => {
+            return Err(Refusal::bad_request(
+                "unsupported_grant_type",
+                "Grants are password and refresh_token.",
+            ));
+        }
+        None => {
+            return Err(Refusal::bad_request(
+                "invalid_request",
+                "Missing grant type",
+            ));
+        }
     };
     let grant = form.get("grant_type").unwrap_or_default();
-    let pair = api.tokens.issue(&actor, grant).map_err(|error| Refusal::internal(Arc::new(error)))?;
+    let pair = api
+        .tokens
+        .issue(&actor, grant)
+        .map_err(|error| Refusal::internal(Arc::new(error)))?;
     let answer = TokenResponse {
         access_token: pair.access,
         refresh_token: Some(pair.refresh),
@@ -71,7 +93,9 @@ pub(crate) async fn token(State(api): State<Api>, headers: HeaderMap, body: Body
         jti: pair.jti,
     };
     let mut response = Json(answer).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -80,16 +104,27 @@ async fn by_password(api: &Api, headers: &HeaderMap, form: &Form) -> Result<Acto
         return Err(Refusal::bad_credentials());
     };
     let password = Secret::new(password.to_owned());
-    api.control.authenticate(username, &password, client_address(headers)).await.map_err(|error| match error {
-        LoginError::Wrong { .. } => Refusal::bad_credentials(),
-        LoginError::Locked { .. } => Refusal::unauthorized("unauthorized", LOCKED),
-        error @ LoginError::Internal(_) => Refusal::internal(Arc::new(error)),
-    })
+    api.control
+        .authenticate(username, &password, client_address(headers))
+        .await
+        .map_err(|error| match error {
+            LoginError::Wrong { .. } => Refusal::bad_credentials(),
+            LoginError::Locked { .. } => Refusal::unauthorized("unauthorized", LOCKED),
+            error @ LoginError::Internal(_) => Refusal::internal(Arc::new(error)),
+        })
 }
 
 async fn by_refresh_token(api: &Api, form: &Form) -> Result<Actor, Refusal> {
-    let invalid = || Refusal::unauthorized("invalid_token", "The refresh token is invalid or has expired; log in again.");
-    let user = form.get("refresh_token").and_then(|token| api.tokens.verify_refresh(token)).ok_or_else(invalid)?;
+    let invalid = || {
+        Refusal::unauthorized(
+            "invalid_token",
+            "The refresh token is invalid or has expired; log in again.",
+        )
+    };
+    let user = form
+        .get("refresh_token")
+        .and_then(|token| api.tokens.verify_refresh(token))
+        .ok_or_else(invalid)?;
     match api.control.actor(user).await {
         Ok(actor) => actor.ok_or_else(invalid),
         Err(error) => Err(Refusal::internal(Arc::new(error))),
@@ -99,11 +134,20 @@ async fn by_refresh_token(api: &Api, form: &Form) -> Result<Actor, Refusal> {
 /// The one client is `cf`, whose secret is empty and known to all.
 fn check_client(headers: &HeaderMap, form: &Form) -> Result<(), Refusal> {
     let from_header = headers.get(header::AUTHORIZATION).map(|value| {
-        let encoded = value.to_str().ok().and_then(|text| text.strip_prefix("Basic "));
-        let decoded = encoded.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text.trim()).ok());
+        let encoded = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.strip_prefix("Basic "));
+        let decoded = encoded.and_then(|text| {
+            base64::engine::general_purpose::STANDARD
+                .decode(text.trim())
+                .ok()
+        });
         decoded.is_some_and(|client| client == b"cf:")
     });
-    let from_form = || form.get("client_id") == Some("cf") && form.get("client_secret").is_none_or(str::is_empty);
+    let from_form = || {
+        form.get("client_id") == Some("cf") && form.get("client_secret").is_none_or(str::is_empty)
+    };
     if from_header.unwrap_or_else(from_form) {
         Ok(())
     } else {
@@ -113,7 +157,12 @@ fn check_client(headers: &HeaderMap, form: &Form) -> Result<(), Refusal> {
 
 /// The address that the router saw; what stands before it in the chain is hearsay.
 fn client_address(headers: &HeaderMap) -> Option<IpAddr> {
-    let chain = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let chain = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?;
     chain.rsplit(',').next()?.trim().parse().ok()
 }
 
@@ -122,13 +171,18 @@ struct Form(Vec<(String, String)>);
 impl Form {
     async fn read(body: Body) -> Result<Self, Refusal> {
         let invalid = || Refusal::bad_request("invalid_request", "The body is not a form.");
-        let bytes = body::read(body, MAX_FORM_BYTES).await.map_err(|_| invalid())?;
+        let bytes = body::read(body, MAX_FORM_BYTES)
+            .await
+            .map_err(|_| invalid())?;
         let text = std::str::from_utf8(&bytes).map_err(|_| invalid())?;
         form::decode(text).map(Self).ok_or_else(invalid)
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -143,11 +197,21 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     const fn unauthorized(error: &'static str, description: &'static str) -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, error, description, cause: None }
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            error,
+            description,
+            cause: None,
+        }
     }
 
     const fn bad_request(error: &'static str, description: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error, description, cause: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error,
+            description,
+            cause: None,
+        }
     }
 
     /// The same for an unknown user and a wrong password.
@@ -157,13 +221,21 @@ impl Refusal {
 
     fn internal(cause: Arc<dyn std::error::Error + Send + Sync>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Self { status, error: "server_error", description: "An unknown error occurred.", cause: Some(Cause(cause)) }
+        Self {
+            status,
+            error: "server_error",
+            description: "An unknown error occurred.",
+            cause: Some(Cause(cause)),
+        }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = TokenError { error: self.error.into(), error_description: self.description.into() };
+        let body = TokenError {
+            error: self.error.into(),
+            error_description: self.description.into(),
+        };
         let mut response = (self.status, Json(body)).into_response();
         if let Some(cause) = self.cause {
             response.extensions_mut().insert(cause);
@@ -171,4 +243,3 @@ impl IntoResponse for Refusal {
         response
     }
 }
-

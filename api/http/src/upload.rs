@@ -41,7 +41,10 @@ impl Drop for Scratch {
         // Whoever took the file over has moved it away.
         match std::fs::remove_file(&self.0) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a scratch file was not removed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a scratch file was not removed"
+                );
             }
             _ => {}
         }
@@ -50,8 +53,14 @@ impl Drop for Scratch {
 
 /// Refuses an upload by its announced length before a byte of it is read.
 pub(crate) fn check_length(headers: &HeaderMap) -> Outcome<()> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_BYTES as u64) { Err(too_large()) } else { Ok(()) }
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BYTES as u64) {
+        Err(too_large())
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads the parts `resources` and `bits`, in either order; others are passed over.
@@ -64,15 +73,21 @@ pub(crate) async fn receive(mut parts: Multipart, scratch: &Path) -> Outcome<Upl
                 upload.resources = resources(part).await?;
                 has_resources = true;
             }
-            Some("bits") if upload.bits.is_none() => upload.bits = Some(store(part, scratch).await?),
+            Some("bits") if upload.bits.is_none() => {
+                upload.bits = Some(store(part, scratch).await?)
+            }
             Some(name @ ("resources" | "bits")) => {
-                return Err(ApiError::unprocessable(format!("the upload has the part '{name}' twice")));
+                return Err(ApiError::unprocessable(format!(
+                    "the upload has the part '{name}' twice"
+                )));
             }
             _ => {}
         }
     }
     if upload.bits.is_none() && !has_resources {
-        return Err(ApiError::unprocessable("Upload must include either resources or bits"));
+        return Err(ApiError::unprocessable(
+            "Upload must include either resources or bits",
+        ));
     }
     Ok(upload)
 }
@@ -81,13 +96,17 @@ async fn resources(mut part: Field<'_>) -> Outcome<Vec<ResourceRef>> {
     let mut text = Vec::new();
     while let Some(chunk) = part.chunk().await.map_err(broken)? {
         if text.len() + chunk.len() > MAX_RESOURCES_BYTES {
-            return Err(ApiError::unprocessable(format!("the part 'resources' has more than {MAX_RESOURCES_BYTES} bytes")));
+            return Err(ApiError::unprocessable(format!(
+                "the part 'resources' has more than {MAX_RESOURCES_BYTES} bytes"
+            )));
         }
         text.extend_from_slice(&chunk);
     }
     let entries = serde_json::from_slice::<Vec<ResourceMatch>>(&text).map_err(|error| {
         let what = without_values(&error.to_string());
-        ApiError::unprocessable(format!("the part 'resources' is not a list of files: {what}"))
+        ApiError::unprocessable(format!(
+            "the part 'resources' is not a list of files: {what}"
+        ))
     })?;
     entries.into_iter().map(resource).collect()
 }
@@ -107,7 +126,9 @@ async fn store(mut part: Field<'_>, scratch: &Path) -> Outcome<Scratch> {
 pub(crate) fn resource(entry: ResourceMatch) -> Outcome<ResourceRef> {
     let sha1 = entry.checksum.value;
     if sha1.len() != 40 || !sha1.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(ApiError::unprocessable("checksum.value of a resource must be 40 hex digits, a SHA-1"));
+        return Err(ApiError::unprocessable(
+            "checksum.value of a resource must be 40 hex digits, a SHA-1",
+        ));
     }
     Ok(ResourceRef {
         sha1,
@@ -122,8 +143,11 @@ fn mode(text: &str) -> Outcome<Option<u32>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let mode = u32::from_str_radix(text, 8).ok().filter(|_| text.len() <= 7);
-    mode.map(|mode| Some(mode & 0o7777)).ok_or_else(|| ApiError::unprocessable("mode of a resource must be octal, such as 644"))
+    let mode = u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|_| text.len() <= 7);
+    mode.map(|mode| Some(mode & 0o7777))
+        .ok_or_else(|| ApiError::unprocessable("mode of a resource must be octal, such as 644"))
 }
 
 fn broken(error: MultipartError) -> ApiError {
@@ -136,7 +160,9 @@ fn broken(error: MultipartError) -> ApiError {
 
 fn too_large() -> ApiError {
     let mib = MAX_BYTES / (1024 * 1024);
-    ApiError::unprocessable(format!("the upload has more than {mib} MiB; leave out what the app does not need with .cfignore"))
+    ApiError::unprocessable(format!(
+        "the upload has more than {mib} MiB; leave out what the app does not need with .cfignore"
+    ))
 }
 
 #[cfg(test)]
@@ -145,7 +171,12 @@ mod tests {
 
     #[test]
     fn modes_are_octal_with_or_without_file_type() {
-        for (text, want) in [("644", Some(0o644)), ("0755", Some(0o755)), ("100644", Some(0o644)), ("", None)] {
+        for (text, want) in [
+            ("644", Some(0o644)),
+            ("0755", Some(0o755)),
+            ("100644", Some(0o644)),
+            ("", None),
+        ] {
             assert_eq!(mode(text).expect(text), want, "{text}");
         }
         for bad in ["888", "rw-", "-1", "77777777777"] {
@@ -156,7 +187,9 @@ mod tests {
     #[test]
     fn checksums_are_sha1() {
         let entry = |value: &str| ResourceMatch {
-            checksum: api_types::ResourceChecksum { value: value.into() },
+            checksum: api_types::ResourceChecksum {
+                value: value.into(),
+            },
             path: "a".into(),
             ..ResourceMatch::default()
         };
@@ -170,9 +203,15 @@ mod tests {
     fn announced_lengths_are_checked_first() {
         let mut headers = HeaderMap::new();
         assert!(check_length(&headers).is_ok());
-        headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from(MAX_BYTES as u64));
+        headers.insert(
+            header::CONTENT_LENGTH,
+            http::HeaderValue::from(MAX_BYTES as u64),
+        );
         assert!(check_length(&headers).is_ok());
-        headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from(MAX_BYTES as u64 + 1));
+        headers.insert(
+            header::CONTENT_LENGTH,
+            http::HeaderValue::from(MAX_BYTES as u64 + 1),
+        );
         assert!(check_length(&headers).is_err());
     }
 }

@@ -20,14 +20,21 @@ impl Urls {
 
     /// The origin that the client used, if it is one of ours; else the configured one. A forged `Host` never comes back.
     pub(crate) fn of_request(headers: &HeaderMap, settings: &Settings) -> Self {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
         let authority = host.and_then(|host| host.parse::<Authority>().ok());
         match authority.filter(|authority| is_ours(authority, settings)) {
             Some(authority) => {
                 // The router sets this header anew for every request.
-                let https = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+                let https = headers
+                    .get("x-forwarded-proto")
+                    .is_some_and(|proto| proto.as_bytes() == b"https");
                 let scheme = if https { "https" } else { "http" };
-                Self::at(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase()))
+                Self::at(format!(
+                    "{scheme}://{}",
+                    authority.as_str().to_ascii_lowercase()
+                ))
             }
             None => Self::at(settings.external_url.trim_end_matches('/')),
         }
@@ -48,7 +55,10 @@ impl Urls {
 
     /// Links by name.
     pub(crate) fn links<const N: usize>(&self, links: [(&str, String); N]) -> Links {
-        links.into_iter().map(|(name, path)| (name.to_owned(), self.link(&path))).collect()
+        links
+            .into_iter()
+            .map(|(name, path)| (name.to_owned(), self.link(&path)))
+            .collect()
     }
 }
 
@@ -58,7 +68,9 @@ fn is_ours(authority: &Authority, settings: &Settings) -> bool {
     }
     let host = authority.host().to_ascii_lowercase();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    settings.control_hosts.contains(&host) || host.parse::<IpAddr>().is_ok() || bare.parse::<Ipv6Addr>().is_ok()
+    settings.control_hosts.contains(&host)
+        || host.parse::<IpAddr>().is_ok()
+        || bare.parse::<Ipv6Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -88,6 +100,9 @@ mod tests {
             headers.insert(header::HOST, host.parse().expect("a header"));
             assert_eq!(Urls::of_request(&headers, &settings).base(), want, "{host}");
         }
-        assert_eq!(Urls::of_request(&HeaderMap::new(), &settings).base(), "http://api.example.org:8080");
+        assert_eq!(
+            Urls::of_request(&HeaderMap::new(), &settings).base(),
+            "http://api.example.org:8080"
+        );
     }
 }

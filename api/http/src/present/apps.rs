@@ -10,7 +10,10 @@ pub(crate) fn app(urls: &Urls, app: &records::App) -> App {
     let own = format!("/v3/apps/{}", app.id);
     let mut links = urls.links([
         ("self", own.clone()),
-        ("environment_variables", format!("{own}/environment_variables")),
+        (
+            "environment_variables",
+            format!("{own}/environment_variables"),
+        ),
         ("space", format!("/v3/spaces/{}", app.space)),
         ("processes", format!("{own}/processes")),
         ("packages", format!("{own}/packages")),
@@ -21,7 +24,10 @@ pub(crate) fn app(urls: &Urls, app: &records::App) -> App {
         ("features", format!("{own}/features")),
     ]);
     for action in ["start", "stop"] {
-        links.insert(action.into(), Link::post(urls.to(&format!("{own}/actions/{action}"))));
+        links.insert(
+            action.into(),
+            Link::post(urls.to(&format!("{own}/actions/{action}"))),
+        );
     }
     App {
         guid: app.id.to_string(),
@@ -35,7 +41,11 @@ pub(crate) fn app(urls: &Urls, app: &records::App) -> App {
         lifecycle: Lifecycle::buildpack(app.buildpacks.clone(), app.stack.clone()),
         relationships: AppRelationships {
             space: ToOne::to(app.space.to_string()),
-            current_droplet: ToOne { data: app.current_droplet.map(|droplet| Ref::new(droplet.to_string())) },
+            current_droplet: ToOne {
+                data: app
+                    .current_droplet
+                    .map(|droplet| Ref::new(droplet.to_string())),
+            },
         },
         metadata: metadata(&app.metadata),
         links,
@@ -46,8 +56,14 @@ pub(crate) fn current_droplet(urls: &Urls, droplet: &records::Droplet) -> Curren
     CurrentDroplet {
         data: Some(Ref::new(droplet.id.to_string())),
         links: urls.links([
-            ("self", format!("/v3/apps/{}/relationships/current_droplet", droplet.app)),
-            ("related", format!("/v3/apps/{}/droplets/current", droplet.app)),
+            (
+                "self",
+                format!("/v3/apps/{}/relationships/current_droplet", droplet.app),
+            ),
+            (
+                "related",
+                format!("/v3/apps/{}/droplets/current", droplet.app),
+            ),
         ]),
     }
 }

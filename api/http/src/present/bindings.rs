@@ -1,7 +1,10 @@
 //! Service credential bindings.
 
 use api_control::records;
-use api_types::{CredentialBinding, CredentialBindingDetails, CredentialBindingRelationships, LastOperation, Metadata, ToOne};
+use api_types::{
+    CredentialBinding, CredentialBindingDetails, CredentialBindingRelationships, LastOperation,
+    Metadata, ToOne,
+};
 
 use super::time;
 use crate::urls::Urls;
@@ -32,7 +35,10 @@ pub(crate) fn binding(urls: &Urls, binding: &records::Binding) -> CredentialBind
             ("details", format!("{own}/details")),
             ("parameters", format!("{own}/parameters")),
             ("app", format!("/v3/apps/{}", binding.app)),
-            ("service_instance", format!("/v3/service_instances/{}", binding.service_instance)),
+            (
+                "service_instance",
+                format!("/v3/service_instances/{}", binding.service_instance),
+            ),
         ]),
     }
 }
@@ -40,6 +46,8 @@ pub(crate) fn binding(urls: &Urls, binding: &records::Binding) -> CredentialBind
 pub(crate) fn binding_details(instance: records::ServiceInstance) -> CredentialBindingDetails {
     CredentialBindingDetails {
         credentials: instance.credentials,
-        syslog_drain_url: instance.syslog_drain_url.map(model::secret::Secret::into_exposed),
+        syslog_drain_url: instance
+            .syslog_drain_url
+            .map(model::secret::Secret::into_exposed),
     }
 }

@@ -21,13 +21,19 @@ pub(crate) fn build(urls: &Urls, build: &records::Build) -> Build {
         ("package", format!("/v3/packages/{}", build.package)),
     ]);
     if let Some(droplet) = droplet {
-        links.insert("droplet".into(), urls.link(&format!("/v3/droplets/{droplet}")));
+        links.insert(
+            "droplet".into(),
+            urls.link(&format!("/v3/droplets/{droplet}")),
+        );
     }
     Build {
         guid: build.id.to_string(),
         created_at: time(build.created_us),
         updated_at: Some(time(build.updated_us)),
-        created_by: Some(CreatedBy { name: Some(build.created_by.clone()), ..CreatedBy::default() }),
+        created_by: Some(CreatedBy {
+            name: Some(build.created_by.clone()),
+            ..CreatedBy::default()
+        }),
         state,
         error,
         staging_memory_in_mb: Some(build.limits.memory.0),

@@ -14,7 +14,10 @@ pub(crate) fn domain(urls: &Urls, domain: &records::Domain) -> Domain {
         updated_at: Some(time(domain.created_us)),
         name: domain.name.clone(),
         supported_protocols: vec!["http".into()],
-        links: urls.links([("self", own.clone()), ("route_reservations", format!("{own}/route_reservations"))]),
+        links: urls.links([
+            ("self", own.clone()),
+            ("route_reservations", format!("{own}/route_reservations")),
+        ]),
         ..Domain::default()
     }
 }

@@ -30,7 +30,9 @@ pub(crate) fn app_environment(env: AppEnv) -> AppEnvironment {
 }
 
 fn map(env: &Env) -> EnvironmentMap {
-    env.iter().map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned()))).collect()
+    env.iter()
+        .map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned())))
+        .collect()
 }
 
 fn object(value: Value) -> BTreeMap<String, Value> {

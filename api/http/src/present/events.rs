@@ -18,8 +18,16 @@ pub(crate) fn event(urls: &Urls, event: records::Event) -> AuditEvent {
         created_at: time(event.created_us),
         updated_at: Some(time(event.created_us)),
         kind: event.event_type,
-        actor: EventParty { guid: event.actor, kind: "user".into(), name: Some(event.actor_name) },
-        target: EventParty { guid: event.target, kind: event.target_type, name: Some(event.target_name) },
+        actor: EventParty {
+            guid: event.actor,
+            kind: "user".into(),
+            name: Some(event.actor_name),
+        },
+        target: EventParty {
+            guid: event.target,
+            kind: event.target_type,
+            name: Some(event.target_name),
+        },
         data,
         space: event.space.map(|space| Ref::new(space.to_string())),
         organization: event.org.map(|org| Ref::new(org.to_string())),

@@ -14,11 +14,19 @@ pub(crate) fn job(urls: &Urls, job: records::Job) -> Job {
     };
     let mut errors = errors
         .into_iter()
-        .map(|error| ErrorEntry { code: error.code, title: error.title, detail: error.detail })
+        .map(|error| ErrorEntry {
+            code: error.code,
+            title: error.title,
+            detail: error.detail,
+        })
         .collect::<Vec<_>>();
     if state == JobState::Failed && errors.is_empty() {
         // Clients read the first error of a failed job without looking whether there is one.
-        errors.push(ErrorEntry { code: 10001, title: "UnknownError".into(), detail: "An unknown error occurred.".into() });
+        errors.push(ErrorEntry {
+            code: 10001,
+            title: "UnknownError".into(),
+            detail: "An unknown error occurred.".into(),
+        });
     }
     Job {
         guid: job.id.to_string(),
@@ -27,7 +35,11 @@ pub(crate) fn job(urls: &Urls, job: records::Job) -> Job {
         operation: job.operation,
         state,
         errors,
-        warnings: job.warnings.into_iter().map(|detail| JobWarning { detail }).collect(),
+        warnings: job
+            .warnings
+            .into_iter()
+            .map(|detail| JobWarning { detail })
+            .collect(),
         links: urls.links([("self", format!("/v3/jobs/{}", job.id))]),
     }
 }

@@ -14,5 +14,7 @@ pub(crate) fn manifest_diff(changes: Vec<ManifestDiff>) -> api_types::ManifestDi
         was: change.was,
         value: change.value,
     });
-    api_types::ManifestDiff { diff: diff.collect() }
+    api_types::ManifestDiff {
+        diff: diff.collect(),
+    }
 }

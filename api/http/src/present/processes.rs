@@ -2,7 +2,8 @@
 
 use api_control::{Control, records};
 use api_types::{
-    HIDDEN_IN_LISTS, HealthCheck, HealthCheckData, Link, Process, ProcessRelationships, ReadinessHealthCheck, ToOne,
+    HIDDEN_IN_LISTS, HealthCheck, HealthCheckData, Link, Process, ProcessRelationships,
+    ReadinessHealthCheck, ToOne,
 };
 use model::health::{HealthCheck as Check, HealthCheckKind};
 
@@ -10,9 +11,16 @@ use super::time;
 use crate::urls::Urls;
 
 /// A process with the command that starts it.
-pub(crate) fn process(urls: &Urls, process: &records::Process, droplet: Option<&records::Droplet>) -> Process {
+pub(crate) fn process(
+    urls: &Urls,
+    process: &records::Process,
+    droplet: Option<&records::Droplet>,
+) -> Process {
     let command = Control::effective_command(process, droplet);
-    Process { command, ..process_in_list(urls, process) }
+    Process {
+        command,
+        ..process_in_list(urls, process)
+    }
 }
 
 /// Commands may hold secrets; lists hide them, as Cloud Foundry's do.
@@ -23,7 +31,10 @@ pub(crate) fn process_in_list(urls: &Urls, process: &records::Process) -> Proces
         ("app", format!("/v3/apps/{}", process.app)),
         ("stats", format!("{own}/stats")),
     ]);
-    links.insert("scale".into(), Link::post(urls.to(&format!("{own}/actions/scale"))));
+    links.insert(
+        "scale".into(),
+        Link::post(urls.to(&format!("{own}/actions/scale"))),
+    );
     Process {
         guid: process.id.to_string(),
         created_at: time(process.created_us),
@@ -37,8 +48,14 @@ pub(crate) fn process_in_list(urls: &Urls, process: &records::Process) -> Proces
         disk_in_mb: process.disk.0,
         log_rate_limit_in_bytes_per_second: -1,
         health_check: health_check(&process.health),
-        readiness_health_check: ReadinessHealthCheck { kind: "process".into(), ..ReadinessHealthCheck::default() },
-        relationships: ProcessRelationships { app: ToOne::to(process.app.to_string()), revision: ToOne::none() },
+        readiness_health_check: ReadinessHealthCheck {
+            kind: "process".into(),
+            ..ReadinessHealthCheck::default()
+        },
+        relationships: ProcessRelationships {
+            app: ToOne::to(process.app.to_string()),
+            revision: ToOne::none(),
+        },
         links,
         ..Process::default()
     }

@@ -14,7 +14,16 @@ pub(crate) fn revision(urls: &Urls, revision: records::Revision) -> Revision {
         updated_at: Some(time(revision.created_us)),
         version: u64::from(revision.version),
         droplet: Ref::new(revision.droplet.to_string()),
-        processes: processes.map(|(name, spec)| (name, RevisionProcess { command: Some(spec.command) })).collect(),
+        processes: processes
+            .map(|(name, spec)| {
+                (
+                    name,
+                    RevisionProcess {
+                        command: Some(spec.command),
+                    },
+                )
+            })
+            .collect(),
         description: revision.description,
         deployable: true,
         relationships: AppRelationship::to(revision.app.to_string()),

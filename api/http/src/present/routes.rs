@@ -1,7 +1,9 @@
 //! Routes.
 
 use api_control::records;
-use api_types::{Destination, DestinationApp, DestinationProcess, Destinations, Route, RouteRelationships, ToOne};
+use api_types::{
+    Destination, DestinationApp, DestinationProcess, Destinations, Route, RouteRelationships, ToOne,
+};
 
 use super::time;
 use crate::urls::Urls;
@@ -45,7 +47,9 @@ fn destination(destination: &records::Destination) -> Destination {
         guid: Some(destination.id.to_string()),
         app: DestinationApp {
             guid: destination.app.to_string(),
-            process: Some(DestinationProcess { kind: destination.process_type.clone() }),
+            process: Some(DestinationProcess {
+                kind: destination.process_type.clone(),
+            }),
         },
         weight: None,
         port: None,

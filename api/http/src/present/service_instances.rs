@@ -7,10 +7,17 @@ use model::secret::Secret;
 use super::{metadata, time};
 use crate::urls::Urls;
 
-pub(crate) fn service_instance(urls: &Urls, instance: &records::ServiceInstance) -> ServiceInstance {
+pub(crate) fn service_instance(
+    urls: &Urls,
+    instance: &records::ServiceInstance,
+) -> ServiceInstance {
     let own = format!("/v3/service_instances/{}", instance.id);
     let (created, updated) = (time(instance.created_us), time(instance.updated_us));
-    let operation = if instance.created_us == instance.updated_us { "create" } else { "update" };
+    let operation = if instance.created_us == instance.updated_us {
+        "create"
+    } else {
+        "update"
+    };
     ServiceInstance {
         guid: instance.id.to_string(),
         created_at: created.clone(),
@@ -33,7 +40,13 @@ pub(crate) fn service_instance(urls: &Urls, instance: &records::ServiceInstance)
             ("self", own.clone()),
             ("space", format!("/v3/spaces/{}", instance.space)),
             ("credentials", format!("{own}/credentials")),
-            ("service_credential_bindings", format!("/v3/service_credential_bindings?service_instance_guids={}", instance.id)),
+            (
+                "service_credential_bindings",
+                format!(
+                    "/v3/service_credential_bindings?service_instance_guids={}",
+                    instance.id
+                ),
+            ),
         ]),
     }
 }

@@ -13,7 +13,10 @@ pub(crate) fn space(urls: &Urls, space: &records::Space) -> Space {
         created_at: time(space.created_us),
         updated_at: Some(time(space.updated_us)),
         name: space.name.clone(),
-        relationships: SpaceRelationships { organization: ToOne::to(space.org.to_string()), quota: ToOne::none() },
+        relationships: SpaceRelationships {
+            organization: ToOne::to(space.org.to_string()),
+            quota: ToOne::none(),
+        },
         links: urls.links([
             ("self", own.clone()),
             ("organization", format!("/v3/organizations/{}", space.org)),

@@ -8,7 +8,10 @@ use super::time;
 
 /// `now_us` is the time of the answer, in microseconds since the Unix epoch.
 pub(crate) fn stats(process_type: &str, row: IndexStats, now_us: i64) -> InstanceStats {
-    let is_up = matches!(row.state, IndexState::Running | IndexState::Starting | IndexState::Stopping);
+    let is_up = matches!(
+        row.state,
+        IndexState::Running | IndexState::Starting | IndexState::Stopping
+    );
     InstanceStats {
         kind: process_type.to_owned(),
         index: row.index,
@@ -33,7 +36,11 @@ pub(crate) fn stats(process_type: &str, row: IndexStats, now_us: i64) -> Instanc
                 internal_tls_proxy_port: None,
             }]
         }),
-        uptime: Some(if is_up { since(row.since_us, now_us) } else { 0 }),
+        uptime: Some(if is_up {
+            since(row.since_us, now_us)
+        } else {
+            0
+        }),
         mem_quota: Some(row.memory.bytes()),
         disk_quota: Some(row.disk.bytes()),
         log_rate_limit: Some(-1),
@@ -45,7 +52,11 @@ pub(crate) fn stats(process_type: &str, row: IndexStats, now_us: i64) -> Instanc
 }
 
 pub(crate) fn process_instance(row: &IndexStats, now_us: i64) -> ProcessInstance {
-    ProcessInstance { index: row.index, state: state(row.state), since: since(row.since_us, now_us) }
+    ProcessInstance {
+        index: row.index,
+        state: state(row.state),
+        since: since(row.since_us, now_us),
+    }
 }
 
 const fn state(state: IndexState) -> InstanceState {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use api_control::records::{
-    App, AppState, Binding, Build, BuildState, Destination, Droplet, Event, Job, JobState, Package, PackageState, Process,
-    Revision, Route, ServiceInstance, Snapshot,
+    App, AppState, Binding, Build, BuildState, Destination, Droplet, Event, Job, JobState, Package,
+    PackageState, Process, Revision, Route, ServiceInstance, Snapshot,
 };
 use api_control::{IndexState, IndexStats, records};
 use model::digest::Digest;
@@ -31,7 +31,9 @@ fn id<T: FromStr>(number: u32) -> T
 where
     T::Err: std::fmt::Debug,
 {
-    format!("00000000-0000-4000-8000-{number:012}").parse().expect("a GUID")
+    format!("00000000-0000-4000-8000-{number:012}")
+        .parse()
+        .expect("a GUID")
 }
 
 fn urls() -> Urls {
@@ -71,7 +73,9 @@ fn process() -> Process {
         memory: Megabytes(512),
         disk: Megabytes(1024),
         health: HealthCheck {
-            kind: HealthCheckKind::Http { endpoint: "/health".into() },
+            kind: HealthCheckKind::Http {
+                endpoint: "/health".into(),
+            },
             start_timeout: Duration::from_secs(60),
             invocation_timeout: Duration::from_secs(1),
         },
@@ -88,7 +92,10 @@ fn droplet() -> Droplet {
         image: Image {
             stack: Stack("host-0123456789ab".into()),
             layers: Vec::new(),
-            process_types: BTreeMap::from([("web".into(), "java -jar app.jar --key=hunter2".into())]),
+            process_types: BTreeMap::from([(
+                "web".into(),
+                "java -jar app.jar --key=hunter2".into(),
+            )]),
             buildpacks: vec![UsedBuildpack {
                 name: "java".into(),
                 version: "1.0".into(),
@@ -108,9 +115,15 @@ fn apps() {
 
 #[test]
 fn processes() {
-    insta::assert_snapshot!("process", shown(present::process(&urls(), &process(), Some(&droplet()))));
+    insta::assert_snapshot!(
+        "process",
+        shown(present::process(&urls(), &process(), Some(&droplet())))
+    );
     let in_list = shown(present::process_in_list(&urls(), &process()));
-    assert!(in_list.contains("[PRIVATE DATA HIDDEN IN LISTS]") && !in_list.contains("hunter2"), "{in_list}");
+    assert!(
+        in_list.contains("[PRIVATE DATA HIDDEN IN LISTS]") && !in_list.contains("hunter2"),
+        "{in_list}"
+    );
 }
 
 #[test]
@@ -129,7 +142,13 @@ fn stats() {
         cell: Some("cell-1".into()),
         address: Some("10.0.0.2:8080".parse().expect("an address")),
         since_us: CREATED,
-        usage: Some(InstanceUsage { instance: id(5), cpu: 0.25, memory_bytes: 100, disk_bytes: 200, log_rate: 3 }),
+        usage: Some(InstanceUsage {
+            instance: id(5),
+            cpu: 0.25,
+            memory_bytes: 100,
+            disk_bytes: 200,
+            log_rate: 3,
+        }),
         memory: Megabytes(512),
         disk: Megabytes(1024),
         details: None,
@@ -137,7 +156,10 @@ fn stats() {
         revision: Some(1),
         isolation: Isolation::Container,
     };
-    insta::assert_snapshot!("stats_running", shown(present::stats("web", row.clone(), UPDATED)));
+    insta::assert_snapshot!(
+        "stats_running",
+        shown(present::stats("web", row.clone(), UPDATED))
+    );
     let down = IndexStats {
         index: 1,
         state: IndexState::Down,
@@ -156,11 +178,22 @@ fn stats() {
 
 #[test]
 fn packages() {
-    let package = |state| Package { id: id(4), app: id(1), state, created_us: CREATED, updated_us: UPDATED };
+    let package = |state| Package {
+        id: id(4),
+        app: id(1),
+        state,
+        created_us: CREATED,
+        updated_us: UPDATED,
+    };
     let digest = Digest::from_str(&format!("sha256:{}", "0a".repeat(32))).expect("a digest");
     let ready = package(PackageState::Ready { digest, size: 10 });
     insta::assert_snapshot!("package_ready", shown(present::package(&urls(), &ready)));
-    let failed = present::package(&urls(), &package(PackageState::Failed { error: "it is no zip file".into() }));
+    let failed = present::package(
+        &urls(),
+        &package(PackageState::Failed {
+            error: "it is no zip file".into(),
+        }),
+    );
     assert_eq!(failed.data.error.as_deref(), Some("it is no zip file"));
 }
 
@@ -173,7 +206,11 @@ fn builds() {
         state,
         buildpacks: vec![],
         task: TaskId::random(),
-        limits: Limits { memory: Megabytes(1024), disk: Megabytes(4096), pids: 1024 },
+        limits: Limits {
+            memory: Megabytes(1024),
+            disk: Megabytes(4096),
+            pids: 1024,
+        },
         placed: None,
         created_by: "admin".into(),
         created_us: CREATED,
@@ -181,7 +218,11 @@ fn builds() {
     };
     let staged = build(BuildState::Staged { droplet: id(3) });
     insta::assert_snapshot!("build_staged", shown(present::build(&urls(), &staged)));
-    let failure = StagingFailure::NothingDetected { looked_for: vec!["pom.xml".into()], found: vec![], hint: None };
+    let failure = StagingFailure::NothingDetected {
+        looked_for: vec!["pom.xml".into()],
+        found: vec![],
+        hint: None,
+    };
     let failed = present::build(&urls(), &build(BuildState::Failed { failure }));
     let error = failed.error.expect("an error");
     assert!(error.starts_with("NoAppDetectedError - "), "{error}");
@@ -196,11 +237,22 @@ fn routes() {
         domain_name: "localhost".into(),
         host: "hello".into(),
         path: String::new(),
-        destinations: vec![Destination { id: id(9), app: id(1), process_type: "web".into() }],
+        destinations: vec![Destination {
+            id: id(9),
+            app: id(1),
+            process_type: "web".into(),
+        }],
         created_us: CREATED,
         updated_us: UPDATED,
     };
-    insta::assert_snapshot!("route", shown(present::route(&urls(), &route, "hello.localhost:8080".into())));
+    insta::assert_snapshot!(
+        "route",
+        shown(present::route(
+            &urls(),
+            &route,
+            "hello.localhost:8080".into()
+        ))
+    );
 }
 
 #[test]
@@ -209,7 +261,10 @@ fn services() {
         id: id(10),
         space: id(2),
         name: "mongo".into(),
-        credentials: Secret::new(Map::from_iter([("uri".to_owned(), json!("mongodb://hunter2"))])),
+        credentials: Secret::new(Map::from_iter([(
+            "uri".to_owned(),
+            json!("mongodb://hunter2"),
+        )])),
         tags: vec!["db".into()],
         syslog_drain_url: None,
         route_service_url: None,
@@ -220,7 +275,13 @@ fn services() {
     let text = shown(present::service_instance(&urls(), &instance));
     assert!(!text.contains("hunter2"), "{text}");
     insta::assert_snapshot!("service_instance", text);
-    let binding = Binding { id: id(11), app: id(1), service_instance: id(10), name: None, created_us: CREATED };
+    let binding = Binding {
+        id: id(11),
+        app: id(1),
+        service_instance: id(10),
+        name: None,
+        created_us: CREATED,
+    };
     insta::assert_snapshot!("binding", shown(present::binding(&urls(), &binding)));
 }
 
@@ -246,7 +307,10 @@ fn events_and_revisions() {
         version: 3,
         droplet: id(3),
         description: "New droplet deployed.".into(),
-        snapshot: Snapshot { droplet: id(3), processes: BTreeMap::new() },
+        snapshot: Snapshot {
+            droplet: id(3),
+            processes: BTreeMap::new(),
+        },
         created_us: CREATED,
     };
     insta::assert_snapshot!("revision", shown(present::revision(&urls(), revision)));

@@ -39,7 +39,12 @@ async fn status(router: &Router, method: &Method, path: &str, token: Option<&str
         request = request.header(header::AUTHORIZATION, token);
     }
     let request = request.body(Body::empty()).expect("a request");
-    router.clone().oneshot(request).await.expect("infallible").status()
+    router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("infallible")
+        .status()
 }
 
 #[tokio::test]
@@ -49,12 +54,26 @@ async fn every_route_that_is_not_open_needs_a_token() {
     let mut open = BTreeSet::new();
     for route in list() {
         let path = filled(route.path);
-        for token in [None, Some("bearer forged.to.ken"), Some("bearer"), Some("Basic Y2Y6")] {
+        for token in [
+            None,
+            Some("bearer forged.to.ken"),
+            Some("bearer"),
+            Some("Basic Y2Y6"),
+        ] {
             let status = status(&router, &route.method, &path, token).await;
             if route.open {
-                assert!(status != StatusCode::NOT_FOUND, "{} {path}: {status}", route.method);
+                assert!(
+                    status != StatusCode::NOT_FOUND,
+                    "{} {path}: {status}",
+                    route.method
+                );
             } else {
-                assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {path} with {token:?}", route.method);
+                assert_eq!(
+                    status,
+                    StatusCode::UNAUTHORIZED,
+                    "{} {path} with {token:?}",
+                    route.method
+                );
             }
         }
         if route.open {
@@ -62,7 +81,13 @@ async fn every_route_that_is_not_open_needs_a_token() {
         }
     }
     let expected = [
-        "GET /", "GET /api/v1/info", "GET /login", "GET /token_key", "GET /token_keys", "GET /v3", "GET /v3/info",
+        "GET /",
+        "GET /api/v1/info",
+        "GET /login",
+        "GET /token_key",
+        "GET /token_keys",
+        "GET /v3",
+        "GET /v3/info",
         "POST /oauth/token",
     ];
     assert_eq!(open, expected.map(str::to_owned).into());
@@ -72,7 +97,12 @@ async fn every_route_that_is_not_open_needs_a_token() {
 fn every_route_is_listed_once() {
     let mut seen = BTreeSet::new();
     for route in list() {
-        assert!(seen.insert((route.method.to_string(), route.path)), "{} {}", route.method, route.path);
+        assert!(
+            seen.insert((route.method.to_string(), route.path)),
+            "{} {}",
+            route.method,
+            route.path
+        );
     }
 }
 
@@ -85,7 +115,10 @@ fn trailing_slashes_are_dropped_and_queries_kept() {
         ("/v3/apps?x=/", "/v3/apps?x=/"),
         ("//", "//"),
     ] {
-        let request = http::Request::builder().uri(from).body(Body::empty()).expect("a request");
+        let request = http::Request::builder()
+            .uri(from)
+            .body(Body::empty())
+            .expect("a request");
         assert_eq!(without_trailing_slash(request).uri().to_string(), want);
     }
 }

@@ -12,7 +12,14 @@ use crate::request::{Ask, Guid};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Value>>> {
     let query = ask.any_query()?;
-    Ok(Json(query.answer(&ask.urls, records::Page { items: Vec::new(), total: 0 }, |none| none)))
+    Ok(Json(query.answer(
+        &ask.urls,
+        records::Page {
+            items: Vec::new(),
+            total: 0,
+        },
+        |none| none,
+    )))
 }
 
 pub(crate) async fn list_of_app(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<Value>>> {
@@ -20,7 +27,10 @@ pub(crate) async fn list_of_app(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Jso
     list(ask).await
 }
 
-pub(crate) async fn list_of_process(ask: Ask, Guid(process): Guid<ProcessId>) -> Outcome<Json<Page<Value>>> {
+pub(crate) async fn list_of_process(
+    ask: Ask,
+    Guid(process): Guid<ProcessId>,
+) -> Outcome<Json<Page<Value>>> {
     ask.control.process(&ask.actor, process).await?;
     list(ask).await
 }

@@ -15,7 +15,13 @@ use crate::present;
 use crate::request::{Ask, Guid, related};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<App>>> {
-    let query = ask.query(&["names", "guids", "space_guids", "organization_guids", "include"])?;
+    let query = ask.query(&[
+        "names",
+        "guids",
+        "space_guids",
+        "organization_guids",
+        "include",
+    ])?;
     query.order(&["name"])?;
     let includes = query.includes(&["space", "space.organization", "org"])?;
     let filter = AppFilter {
@@ -24,14 +30,25 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<App>>> {
         spaces: query.guids("space_guids")?,
         orgs: query.guids("organization_guids")?,
     };
-    let apps = ask.control.list_apps(&ask.actor, &filter, query.page()).await?;
+    let apps = ask
+        .control
+        .list_apps(&ask.actor, &filter, query.page())
+        .await?;
     let space_ids = apps.items.iter().map(|app| app.space).collect::<Vec<_>>();
     let mut page = query.answer(&ask.urls, apps, |app| present::app(&ask.urls, &app));
     if !includes.is_empty() {
         let (spaces, org_ids) = included::spaces(&ask, space_ids.into_iter()).await?;
         let with_orgs = includes.iter().any(|name| name != "space");
-        let organizations = if with_orgs { included::orgs(&ask, org_ids.into_iter()).await? } else { Vec::new() };
-        page.included = Some(Included { spaces, organizations, ..Included::default() });
+        let organizations = if with_orgs {
+            included::orgs(&ask, org_ids.into_iter()).await?
+        } else {
+            Vec::new()
+        };
+        page.included = Some(Included {
+            spaces,
+            organizations,
+            ..Included::default()
+        });
     }
     Ok(Json(page))
 }
@@ -41,7 +58,10 @@ pub(crate) async fn show(ask: Ask, Guid(id): Guid<AppId>) -> Outcome<Json<App>> 
     Ok(Json(present::app(&ask.urls, &app)))
 }
 
-pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateApp>) -> Outcome<(StatusCode, Json<App>)> {
+pub(crate) async fn create(
+    ask: Ask,
+    JsonBody(body): JsonBody<CreateApp>,
+) -> Outcome<(StatusCode, Json<App>)> {
     let (buildpacks, stack) = lifecycle(body.lifecycle)?;
     let env = body.environment_variables.unwrap_or_default().into_iter();
     let new = NewApp {
@@ -56,10 +76,20 @@ pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateApp>) -> Out
     Ok(created(present::app(&ask.urls, &app)))
 }
 
-pub(crate) async fn update(ask: Ask, Guid(id): Guid<AppId>, JsonBody(body): JsonBody<UpdateApp>) -> Outcome<Json<App>> {
+pub(crate) async fn update(
+    ask: Ask,
+    Guid(id): Guid<AppId>,
+    JsonBody(body): JsonBody<UpdateApp>,
+) -> Outcome<Json<App>> {
     let (buildpacks, stack) = lifecycle(body.lifecycle)?;
     let changes = body.metadata.unwrap_or_default();
-    let change = AppChange { name: body.name, buildpacks, stack, labels: changes.labels, annotations: changes.annotations };
+    let change = AppChange {
+        name: body.name,
+        buildpacks,
+        stack,
+        labels: changes.labels,
+        annotations: changes.annotations,
+    };
     let app = ask.control.update_app(&ask.actor, id, change).await?;
     Ok(Json(present::app(&ask.urls, &app)))
 }
@@ -87,10 +117,16 @@ pub(crate) async fn restart(ask: Ask, Guid(id): Guid<AppId>) -> Outcome<Warned<A
 }
 
 /// Buildpacks and stack of a lifecycle, which must be `buildpack`.
-pub(super) fn lifecycle(lifecycle: Option<Lifecycle>) -> Outcome<(Option<Vec<String>>, Option<String>)> {
+pub(super) fn lifecycle(
+    lifecycle: Option<Lifecycle>,
+) -> Outcome<(Option<Vec<String>>, Option<String>)> {
     match lifecycle {
         None => Ok((None, None)),
-        Some(lifecycle) if lifecycle.kind == "buildpack" => Ok((lifecycle.data.buildpacks, lifecycle.data.stack)),
-        Some(_) => Err(ApiError::unprocessable("Lifecycle type must be buildpack; docker and cnb are not supported")),
+        Some(lifecycle) if lifecycle.kind == "buildpack" => {
+            Ok((lifecycle.data.buildpacks, lifecycle.data.stack))
+        }
+        Some(_) => Err(ApiError::unprocessable(
+            "Lifecycle type must be buildpack; docker and cnb are not supported",
+        )),
     }
 }

@@ -10,9 +10,15 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Buildpack>>> {
     let query = ask.query(&["names", "stacks", "lifecycle"])?;
     query.order(&["position"])?;
     let names = query.texts("names")?;
-    let is_buildpack = query.first("lifecycle").is_none_or(|lifecycle| lifecycle == "buildpack");
-    let wanted = |name: &str| is_buildpack && (names.is_empty() || names.iter().any(|wanted| wanted == name));
-    let all = (1..).zip(ask.control.buildpacks()).filter(|(_, name)| wanted(name));
+    let is_buildpack = query
+        .first("lifecycle")
+        .is_none_or(|lifecycle| lifecycle == "buildpack");
+    let wanted = |name: &str| {
+        is_buildpack && (names.is_empty() || names.iter().any(|wanted| wanted == name))
+    };
+    let all = (1..)
+        .zip(ask.control.buildpacks())
+        .filter(|(_, name)| wanted(name));
     let all = all.map(|(position, name)| Buildpack {
         guid: named_guid(name),
         name: (*name).to_owned(),
@@ -23,7 +29,11 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Buildpack>>> {
         lifecycle: "buildpack".into(),
         ..Buildpack::default()
     });
-    Ok(Json(query.answer(&ask.urls, query.part(all.collect()), |buildpack| buildpack)))
+    Ok(Json(query.answer(
+        &ask.urls,
+        query.part(all.collect()),
+        |buildpack| buildpack,
+    )))
 }
 
 /// A GUID for things that are known by name: the name's first 16 bytes.

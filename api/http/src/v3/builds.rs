@@ -30,8 +30,13 @@ pub(crate) async fn list_of_app(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Jso
 async fn answer(ask: &Ask, query: &Query, of_apps: &[AppId]) -> Outcome<Json<Page<Build>>> {
     query.order(&["-created_at"])?;
     let packages = query.guids("package_guids")?;
-    let builds = ask.control.list_builds(&ask.actor, of_apps, &packages, query.page()).await?;
-    Ok(Json(query.answer(&ask.urls, builds, |build| present::build(&ask.urls, &build))))
+    let builds = ask
+        .control
+        .list_builds(&ask.actor, of_apps, &packages, query.page())
+        .await?;
+    Ok(Json(query.answer(&ask.urls, builds, |build| {
+        present::build(&ask.urls, &build)
+    })))
 }
 
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<BuildId>) -> Outcome<Json<Build>> {
@@ -39,7 +44,10 @@ pub(crate) async fn show(ask: Ask, Guid(id): Guid<BuildId>) -> Outcome<Json<Buil
     Ok(Json(present::build(&ask.urls, &build)))
 }
 
-pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateBuild>) -> Outcome<(StatusCode, Json<Build>)> {
+pub(crate) async fn create(
+    ask: Ask,
+    JsonBody(body): JsonBody<CreateBuild>,
+) -> Outcome<(StatusCode, Json<Build>)> {
     metadata::refuse(body.metadata.as_ref(), "builds")?;
     let (buildpacks, _) = apps::lifecycle(body.lifecycle)?;
     let request = BuildRequest {
@@ -47,6 +55,9 @@ pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateBuild>) -> O
         memory: body.staging_memory_in_mb.map(Megabytes),
         disk: body.staging_disk_in_mb.map(Megabytes),
     };
-    let build = ask.control.create_build(&ask.actor, parsed(&body.package.guid)?, request).await?;
+    let build = ask
+        .control
+        .create_build(&ask.actor, parsed(&body.package.guid)?, request)
+        .await?;
     Ok(created(present::build(&ask.urls, &build)))
 }

@@ -14,8 +14,13 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Domain>>> {
     let query = ask.query(&["names", "guids"])?;
     query.order(&["created_at"])?;
     let (names, guids) = (query.texts("names")?, query.guids("guids")?);
-    let domains = ask.control.list_domains(&ask.actor, &names, &guids, query.page()).await?;
-    Ok(Json(query.answer(&ask.urls, domains, |domain| present::domain(&ask.urls, &domain))))
+    let domains = ask
+        .control
+        .list_domains(&ask.actor, &names, &guids, query.page())
+        .await?;
+    Ok(Json(query.answer(&ask.urls, domains, |domain| {
+        present::domain(&ask.urls, &domain)
+    })))
 }
 
 pub(crate) async fn list_of_org(ask: Ask, Guid(org): Guid<OrgId>) -> Outcome<Json<Page<Domain>>> {
@@ -25,9 +30,18 @@ pub(crate) async fn list_of_org(ask: Ask, Guid(org): Guid<OrgId>) -> Outcome<Jso
 
 pub(crate) async fn default_of_org(ask: Ask, Guid(org): Guid<OrgId>) -> Outcome<Json<Domain>> {
     ask.control.org(&ask.actor, org).await?;
-    let first = PageRequest { page: 1, per_page: 1 };
-    let domains = ask.control.list_domains(&ask.actor, &[], &[], first).await?;
-    let domain = domains.items.first().ok_or_else(|| ApiError::not_found("Domain"))?;
+    let first = PageRequest {
+        page: 1,
+        per_page: 1,
+    };
+    let domains = ask
+        .control
+        .list_domains(&ask.actor, &[], &[], first)
+        .await?;
+    let domain = domains
+        .items
+        .first()
+        .ok_or_else(|| ApiError::not_found("Domain"))?;
     Ok(Json(present::domain(&ask.urls, domain)))
 }
 
@@ -37,11 +51,31 @@ pub(crate) async fn show(ask: Ask, Guid(id): Guid<DomainId>) -> Outcome<Json<Dom
 }
 
 /// Whether a route with exactly this host and path is taken.
-pub(crate) async fn reservations(ask: Ask, Guid(id): Guid<DomainId>) -> Outcome<Json<RouteReservation>> {
+pub(crate) async fn reservations(
+    ask: Ask,
+    Guid(id): Guid<DomainId>,
+) -> Outcome<Json<RouteReservation>> {
     let query = ask.query(&["host", "path", "port"])?;
     ask.control.domain(&ask.actor, id).await?;
     let text = |key: &str| Some(vec![query.first(key).unwrap_or_default().to_owned()]);
-    let filter = RouteFilter { domains: vec![id], hosts: text("host"), paths: text("path"), ..RouteFilter::default() };
-    let found = ask.control.list_routes(&ask.actor, &filter, PageRequest { page: 1, per_page: 1 }).await?;
-    Ok(Json(RouteReservation { matching_route: found.total > 0 }))
+    let filter = RouteFilter {
+        domains: vec![id],
+        hosts: text("host"),
+        paths: text("path"),
+        ..RouteFilter::default()
+    };
+    let found = ask
+        .control
+        .list_routes(
+            &ask.actor,
+            &filter,
+            PageRequest {
+                page: 1,
+                per_page: 1,
+            },
+        )
+        .await?;
+    Ok(Json(RouteReservation {
+        matching_route: found.total > 0,
+    }))
 }

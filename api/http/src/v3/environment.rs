@@ -17,7 +17,9 @@ pub(crate) async fn all(ask: Ask, Guid(id): Guid<AppId>) -> Outcome<Json<AppEnvi
 
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<AppId>) -> Outcome<Json<EnvironmentVariables>> {
     let app = ask.control.app(&ask.actor, id).await?;
-    Ok(Json(present::environment_variables(&ask.urls, id, &app.env)))
+    Ok(Json(present::environment_variables(
+        &ask.urls, id, &app.env,
+    )))
 }
 
 pub(crate) async fn update(
@@ -25,7 +27,13 @@ pub(crate) async fn update(
     Guid(id): Guid<AppId>,
     JsonBody(body): JsonBody<UpdateEnvironment>,
 ) -> Outcome<Json<EnvironmentVariables>> {
-    let changes = body.var.into_iter().map(|(name, value)| (name, value.map(Secret::into_exposed)));
-    let env = ask.control.patch_env(&ask.actor, id, changes.collect()).await?;
+    let changes = body
+        .var
+        .into_iter()
+        .map(|(name, value)| (name, value.map(Secret::into_exposed)));
+    let env = ask
+        .control
+        .patch_env(&ask.actor, id, changes.collect())
+        .await?;
     Ok(Json(present::environment_variables(&ask.urls, id, &env)))
 }

@@ -17,6 +17,11 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<AuditEvent>>> {
         orgs: query.guids("organization_guids")?,
         newest_first: query.newest_first()?,
     };
-    let events = ask.control.list_events(&ask.actor, &filter, query.page()).await?;
-    Ok(Json(query.answer(&ask.urls, events, |event| present::event(&ask.urls, event))))
+    let events = ask
+        .control
+        .list_events(&ask.actor, &filter, query.page())
+        .await?;
+    Ok(Json(query.answer(&ask.urls, events, |event| {
+        present::event(&ask.urls, event)
+    })))
 }

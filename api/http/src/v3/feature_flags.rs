@@ -30,8 +30,13 @@ const FLAGS: &[(&str, bool)] = &[
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<FeatureFlag>>> {
     let query = ask.query(&[])?;
-    let flags = FLAGS.iter().map(|(name, enabled)| flag(&ask.urls, name, *enabled)).collect();
-    Ok(Json(query.answer(&ask.urls, query.part(flags), |flag| flag)))
+    let flags = FLAGS
+        .iter()
+        .map(|(name, enabled)| flag(&ask.urls, name, *enabled))
+        .collect();
+    Ok(Json(
+        query.answer(&ask.urls, query.part(flags), |flag| flag),
+    ))
 }
 
 pub(crate) async fn show(ask: Ask, Name(name): Name) -> Outcome<Json<FeatureFlag>> {
@@ -42,5 +47,10 @@ pub(crate) async fn show(ask: Ask, Name(name): Name) -> Outcome<Json<FeatureFlag
 
 fn flag(urls: &Urls, name: &str, enabled: bool) -> FeatureFlag {
     let links = urls.links([("self", format!("/v3/feature_flags/{name}"))]);
-    FeatureFlag { name: name.to_owned(), enabled, links, ..FeatureFlag::default() }
+    FeatureFlag {
+        name: name.to_owned(),
+        enabled,
+        links,
+        ..FeatureFlag::default()
+    }
 }

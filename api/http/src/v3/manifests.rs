@@ -11,7 +11,11 @@ use crate::error::Outcome;
 use crate::present;
 use crate::request::{Ask, Guid};
 
-pub(crate) async fn apply(ask: Ask, Guid(space): Guid<SpaceId>, TextBody(yaml): TextBody) -> Outcome<Accepted> {
+pub(crate) async fn apply(
+    ask: Ask,
+    Guid(space): Guid<SpaceId>,
+    TextBody(yaml): TextBody,
+) -> Outcome<Accepted> {
     let job = ask.control.apply_manifest(&ask.actor, space, &yaml).await?;
     Ok(Accepted::job(&ask.urls, &job))
 }

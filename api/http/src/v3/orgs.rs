@@ -12,8 +12,13 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Organization>>> {
     let query = ask.query(&["names", "guids"])?;
     query.order(&["name"])?;
     let (names, guids) = (query.texts("names")?, query.guids("guids")?);
-    let orgs = ask.control.list_orgs(&ask.actor, &names, &guids, query.page()).await?;
-    Ok(Json(query.answer(&ask.urls, orgs, |org| present::org(&ask.urls, &org))))
+    let orgs = ask
+        .control
+        .list_orgs(&ask.actor, &names, &guids, query.page())
+        .await?;
+    Ok(Json(query.answer(&ask.urls, orgs, |org| {
+        present::org(&ask.urls, &org)
+    })))
 }
 
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<OrgId>) -> Outcome<Json<Organization>> {

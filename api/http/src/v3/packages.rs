@@ -37,12 +37,16 @@ async fn answer(ask: &Ask, query: &Query, apps: Vec<AppId>) -> Outcome<Json<Page
     };
     let types = query.texts("types")?;
     let packages = if types.is_empty() || types.iter().any(|kind| kind == "bits") {
-        ask.control.list_packages(&ask.actor, &filter, query.page()).await?
+        ask.control
+            .list_packages(&ask.actor, &filter, query.page())
+            .await?
     } else {
         // All packages are bits.
         query.part(Vec::new())
     };
-    Ok(Json(query.answer(&ask.urls, packages, |package| present::package(&ask.urls, &package))))
+    Ok(Json(query.answer(&ask.urls, packages, |package| {
+        present::package(&ask.urls, &package)
+    })))
 }
 
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<PackageId>) -> Outcome<Json<Package>> {
@@ -55,14 +59,24 @@ pub(crate) async fn create(
     uri: Uri,
     JsonBody(body): JsonBody<CreatePackage>,
 ) -> Outcome<(StatusCode, Json<Package>)> {
-    if uri.query().is_some_and(|query| query.contains("source_guid=")) {
-        return Err(ApiError::unprocessable("copying a package is not supported; push the source again"));
+    if uri
+        .query()
+        .is_some_and(|query| query.contains("source_guid="))
+    {
+        return Err(ApiError::unprocessable(
+            "copying a package is not supported; push the source again",
+        ));
     }
     if body.kind != "bits" {
-        return Err(ApiError::unprocessable("type must be 'bits'; docker packages are not supported"));
+        return Err(ApiError::unprocessable(
+            "type must be 'bits'; docker packages are not supported",
+        ));
     }
     metadata::refuse(body.metadata.as_ref(), "packages")?;
-    let package = ask.control.create_package(&ask.actor, related(&body.relationships.app)?).await?;
+    let package = ask
+        .control
+        .create_package(&ask.actor, related(&body.relationships.app)?)
+        .await?;
     Ok(created(present::package(&ask.urls, &package)))
 }
 
@@ -74,11 +88,16 @@ pub(crate) async fn upload(
     parts: Result<Multipart, MultipartRejection>,
 ) -> Outcome<Json<Package>> {
     upload::check_length(&headers)?;
-    let parts = parts.map_err(|_| ApiError::unreadable("the body must be multipart/form-data with a part 'bits'"))?;
+    let parts = parts.map_err(|_| {
+        ApiError::unreadable("the body must be multipart/form-data with a part 'bits'")
+    })?;
     // Unknown packages are refused before a gigabyte is read for them.
     ask.control.package(&ask.actor, id).await?;
     let received = upload::receive(parts, ask.control.scratch()).await?;
     let bits = received.bits.as_ref().map(|bits| bits.path().to_owned());
-    let package = ask.control.upload_package(&ask.actor, id, received.resources, bits).await?;
+    let package = ask
+        .control
+        .upload_package(&ask.actor, id, received.resources, bits)
+        .await?;
     Ok(Json(present::package(&ask.urls, &package)))
 }

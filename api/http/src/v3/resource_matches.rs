@@ -13,7 +13,11 @@ pub(crate) async fn create(
     ask: Ask,
     LongJsonBody(body): LongJsonBody<ResourceMatches>,
 ) -> Outcome<(StatusCode, Json<ResourceMatches>)> {
-    let wanted = body.resources.into_iter().map(upload::resource).collect::<Outcome<Vec<_>>>()?;
+    let wanted = body
+        .resources
+        .into_iter()
+        .map(upload::resource)
+        .collect::<Outcome<Vec<_>>>()?;
     let matched = ask.control.resource_matches(&ask.actor, wanted).await?;
     let resources = matched.into_iter().map(present::resource_match).collect();
     Ok((StatusCode::CREATED, Json(ResourceMatches { resources })))

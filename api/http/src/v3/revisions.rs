@@ -13,18 +13,32 @@ pub(crate) async fn list(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<
     let query = ask.query(&["versions"])?;
     query.order(&["-created_at"])?;
     let wanted = query.texts("versions")?;
-    let versions = wanted.iter().filter_map(|version| version.parse().ok()).collect::<Vec<_>>();
+    let versions = wanted
+        .iter()
+        .filter_map(|version| version.parse().ok())
+        .collect::<Vec<_>>();
     let revisions = if versions.is_empty() && !wanted.is_empty() {
         ask.control.app(&ask.actor, app).await?;
-        records::Page { items: Vec::new(), total: 0 }
+        records::Page {
+            items: Vec::new(),
+            total: 0,
+        }
     } else {
-        ask.control.list_revisions(&ask.actor, app, &versions, query.page()).await?
+        ask.control
+            .list_revisions(&ask.actor, app, &versions, query.page())
+            .await?
     };
-    Ok(Json(query.answer(&ask.urls, revisions, |revision| present::revision(&ask.urls, revision))))
+    Ok(Json(query.answer(&ask.urls, revisions, |revision| {
+        present::revision(&ask.urls, revision)
+    })))
 }
 
 pub(crate) async fn deployed(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<Revision>>> {
     let query = ask.query(&[])?;
     let revisions = ask.control.deployed_revisions(&ask.actor, app).await?;
-    Ok(Json(query.answer(&ask.urls, query.part(revisions), |revision| present::revision(&ask.urls, revision))))
+    Ok(Json(query.answer(
+        &ask.urls,
+        query.part(revisions),
+        |revision| present::revision(&ask.urls, revision),
+    )))
 }

@@ -15,7 +15,16 @@ use crate::query::Query;
 use crate::request::{Ask, Guid, parsed, related};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Route>>> {
-    let filters = ["guids", "app_guids", "space_guids", "organization_guids", "domain_guids", "hosts", "paths", "ports"];
+    let filters = [
+        "guids",
+        "app_guids",
+        "space_guids",
+        "organization_guids",
+        "domain_guids",
+        "hosts",
+        "paths",
+        "ports",
+    ];
     let query = ask.query(&filters)?;
     let apps = query.guids("app_guids")?;
     answer(&ask, &query, apps).await
@@ -23,7 +32,15 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Route>>> {
 
 pub(crate) async fn list_of_app(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<Route>>> {
     ask.control.app(&ask.actor, app).await?;
-    let query = ask.query(&["guids", "space_guids", "organization_guids", "domain_guids", "hosts", "paths", "ports"])?;
+    let query = ask.query(&[
+        "guids",
+        "space_guids",
+        "organization_guids",
+        "domain_guids",
+        "hosts",
+        "paths",
+        "ports",
+    ])?;
     answer(&ask, &query, vec![app]).await
 }
 
@@ -40,12 +57,16 @@ async fn answer(ask: &Ask, query: &Query, apps: Vec<AppId>) -> Outcome<Json<Page
         apps,
     };
     let routes = if query.texts("ports")?.iter().all(String::is_empty) {
-        ask.control.list_routes(&ask.actor, &filter, query.page()).await?
+        ask.control
+            .list_routes(&ask.actor, &filter, query.page())
+            .await?
     } else {
         // Only TCP routes have ports, and there are none.
         query.part(Vec::new())
     };
-    Ok(Json(query.answer(&ask.urls, routes, |route| shown(ask, &route))))
+    Ok(Json(
+        query.answer(&ask.urls, routes, |route| shown(ask, &route)),
+    ))
 }
 
 fn shown(ask: &Ask, route: &records::Route) -> Route {
@@ -57,12 +78,19 @@ pub(crate) async fn show(ask: Ask, Guid(id): Guid<RouteId>) -> Outcome<Json<Rout
     Ok(Json(shown(&ask, &route)))
 }
 
-pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateRoute>) -> Outcome<(StatusCode, Json<Route>)> {
+pub(crate) async fn create(
+    ask: Ask,
+    JsonBody(body): JsonBody<CreateRoute>,
+) -> Outcome<(StatusCode, Json<Route>)> {
     if body.port.is_some() {
-        return Err(ApiError::unprocessable("Routes with protocol 'http' do not support ports; TCP routes are not supported"));
+        return Err(ApiError::unprocessable(
+            "Routes with protocol 'http' do not support ports; TCP routes are not supported",
+        ));
     }
     if body.options.is_some_and(|options| !options.is_empty()) {
-        return Err(ApiError::unprocessable("options of routes are not supported"));
+        return Err(ApiError::unprocessable(
+            "options of routes are not supported",
+        ));
     }
     metadata::refuse(body.metadata.as_ref(), "routes")?;
     let new = NewRoute {
@@ -84,10 +112,15 @@ pub(crate) async fn delete(ask: Ask, Guid(id): Guid<RouteId>) -> Outcome<Accepte
 pub(crate) async fn delete_unmapped(ask: Ask, Guid(space): Guid<SpaceId>) -> Outcome<Accepted> {
     let query = ask.query(&["unmapped"])?;
     if query.first("unmapped") != Some("true") {
-        return Err(ApiError::unprocessable("Mass delete not supported for mapped routes. Use 'unmapped=true' parameter to delete all unmapped routes."));
+        return Err(ApiError::unprocessable(
+            "Mass delete not supported for mapped routes. Use 'unmapped=true' parameter to delete all unmapped routes.",
+        ));
     }
     ask.control.space(&ask.actor, space).await?;
-    let job = ask.control.delete_unmapped_routes(&ask.actor, space).await?;
+    let job = ask
+        .control
+        .delete_unmapped_routes(&ask.actor, space)
+        .await?;
     Ok(Accepted::job(&ask.urls, &job))
 }
 
@@ -101,19 +134,36 @@ pub(crate) async fn add_destinations(
     Guid(id): Guid<RouteId>,
     JsonBody(body): JsonBody<InsertDestinations>,
 ) -> Outcome<Json<Destinations>> {
-    let targets = body.destinations.into_iter().map(target).collect::<Outcome<Vec<_>>>()?;
-    let route = ask.control.add_destinations(&ask.actor, id, &targets).await?;
+    let targets = body
+        .destinations
+        .into_iter()
+        .map(target)
+        .collect::<Outcome<Vec<_>>>()?;
+    let route = ask
+        .control
+        .add_destinations(&ask.actor, id, &targets)
+        .await?;
     Ok(Json(present::destinations(&ask.urls, &route)))
 }
 
 fn target(destination: NewDestination) -> Outcome<(AppId, String)> {
     if destination.port.is_some() {
-        return Err(ApiError::unprocessable("ports of destinations are not supported; an app listens on $PORT"));
+        return Err(ApiError::unprocessable(
+            "ports of destinations are not supported; an app listens on $PORT",
+        ));
     }
-    if destination.protocol.is_some_and(|protocol| protocol != "http1") {
-        return Err(ApiError::unprocessable("protocol of a destination must be 'http1'"));
+    if destination
+        .protocol
+        .is_some_and(|protocol| protocol != "http1")
+    {
+        return Err(ApiError::unprocessable(
+            "protocol of a destination must be 'http1'",
+        ));
     }
-    let process_type = destination.app.process.map_or_else(|| "web".to_owned(), |process| process.kind);
+    let process_type = destination
+        .app
+        .process
+        .map_or_else(|| "web".to_owned(), |process| process.kind);
     Ok((parsed(&destination.app.guid)?, process_type))
 }
 
@@ -122,6 +172,8 @@ pub(crate) async fn remove_destination(
     Guid(id): Guid<RouteId>,
     Guid(destination): Guid<DestinationId>,
 ) -> Outcome<StatusCode> {
-    ask.control.remove_destination(&ask.actor, id, destination).await?;
+    ask.control
+        .remove_destination(&ask.actor, id, destination)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -31,16 +31,28 @@ pub(crate) async fn scale_of_app(
     act(&ask, &process, &body).await
 }
 
-async fn act(ask: &Ask, process: &records::Process, body: &api_types::Scale) -> Outcome<(StatusCode, Json<Process>)> {
-    if body.log_rate_limit_in_bytes_per_second.is_some_and(|limit| limit != -1) {
-        return Err(ApiError::unprocessable("limits of the log rate are not supported; -1, unlimited, is possible"));
+async fn act(
+    ask: &Ask,
+    process: &records::Process,
+    body: &api_types::Scale,
+) -> Outcome<(StatusCode, Json<Process>)> {
+    if body
+        .log_rate_limit_in_bytes_per_second
+        .is_some_and(|limit| limit != -1)
+    {
+        return Err(ApiError::unprocessable(
+            "limits of the log rate are not supported; -1, unlimited, is possible",
+        ));
     }
     let scale = Scale {
         instances: body.instances,
         memory: body.memory_in_mb.map(Megabytes),
         disk: body.disk_in_mb.map(Megabytes),
     };
-    let process = ask.control.scale_process(&ask.actor, process.id, scale).await?;
+    let process = ask
+        .control
+        .scale_process(&ask.actor, process.id, scale)
+        .await?;
     // Done, but for the instances themselves: Cloud Foundry says "accepted", without a job.
     Ok((StatusCode::ACCEPTED, processes::whole(ask, &process).await?))
 }

@@ -1,7 +1,9 @@
 //! User-provided service instances.
 
 use api_control::{NewServiceInstance, ServiceInstanceFilter, ServiceInstanceUpdate};
-use api_types::{CreateServiceInstance, Credentials, Included, Page, ServiceInstance, UpdateServiceInstance};
+use api_types::{
+    CreateServiceInstance, Credentials, Included, Page, ServiceInstance, UpdateServiceInstance,
+};
 use axum::Json;
 use http::StatusCode;
 use model::ids::ServiceInstanceId;
@@ -22,28 +24,49 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<ServiceInstance>>> {
         guids: query.guids("guids")?,
         spaces: query.guids("space_guids")?,
     };
-    let instances = if query.first("type").is_none_or(|kind| kind == "user-provided") {
-        ask.control.list_service_instances(&ask.actor, &filter, query.page()).await?
+    let instances = if query
+        .first("type")
+        .is_none_or(|kind| kind == "user-provided")
+    {
+        ask.control
+            .list_service_instances(&ask.actor, &filter, query.page())
+            .await?
     } else {
         // No service broker, no managed services.
         query.part(Vec::new())
     };
-    let space_ids = instances.items.iter().map(|instance| instance.space).collect::<Vec<_>>();
-    let mut page = query.answer(&ask.urls, instances, |instance| present::service_instance(&ask.urls, &instance));
+    let space_ids = instances
+        .items
+        .iter()
+        .map(|instance| instance.space)
+        .collect::<Vec<_>>();
+    let mut page = query.answer(&ask.urls, instances, |instance| {
+        present::service_instance(&ask.urls, &instance)
+    });
     // Whatever fields of spaces and organizations are asked for, all are given.
-    let (with_spaces, with_orgs) = (query.first("fields[space]"), query.first("fields[space.organization]"));
+    let (with_spaces, with_orgs) = (
+        query.first("fields[space]"),
+        query.first("fields[space.organization]"),
+    );
     if with_spaces.or(with_orgs).is_some() {
         let (spaces, org_ids) = included::spaces(&ask, space_ids.into_iter()).await?;
         let organizations = match with_orgs {
             Some(_) => included::orgs(&ask, org_ids.into_iter()).await?,
             None => Vec::new(),
         };
-        page.included = Some(Included { spaces, organizations, ..Included::default() });
+        page.included = Some(Included {
+            spaces,
+            organizations,
+            ..Included::default()
+        });
     }
     Ok(Json(page))
 }
 
-pub(crate) async fn show(ask: Ask, Guid(id): Guid<ServiceInstanceId>) -> Outcome<Json<ServiceInstance>> {
+pub(crate) async fn show(
+    ask: Ask,
+    Guid(id): Guid<ServiceInstanceId>,
+) -> Outcome<Json<ServiceInstance>> {
     let instance = ask.control.service_instance(&ask.actor, id).await?;
     Ok(Json(present::service_instance(&ask.urls, &instance)))
 }
@@ -54,7 +77,9 @@ pub(crate) async fn create(
     JsonBody(body): JsonBody<CreateServiceInstance>,
 ) -> Outcome<(StatusCode, Json<ServiceInstance>)> {
     if body.kind != "user-provided" {
-        return Err(ApiError::unprocessable("type must be 'user-provided'; managed services are not supported"));
+        return Err(ApiError::unprocessable(
+            "type must be 'user-provided'; managed services are not supported",
+        ));
     }
     let new = NewServiceInstance {
         space: related(&body.relationships.space)?,
@@ -79,11 +104,18 @@ pub(crate) async fn update(
         name: body.name,
         credentials: body.credentials,
         tags: body.tags,
-        syslog_drain_url: body.syslog_drain_url.map(|url| given(Some(url)).map(Secret::new)),
+        syslog_drain_url: body
+            .syslog_drain_url
+            .map(|url| given(Some(url)).map(Secret::new)),
         route_service_url: body.route_service_url.map(|url| given(Some(url))),
-        metadata: body.metadata.map(|changes| metadata::patched(known.metadata, changes)),
+        metadata: body
+            .metadata
+            .map(|changes| metadata::patched(known.metadata, changes)),
     };
-    let instance = ask.control.update_service_instance(&ask.actor, id, change).await?;
+    let instance = ask
+        .control
+        .update_service_instance(&ask.actor, id, change)
+        .await?;
     Ok(Json(present::service_instance(&ask.urls, &instance)))
 }
 
@@ -92,7 +124,10 @@ pub(crate) async fn delete(ask: Ask, Guid(id): Guid<ServiceInstanceId>) -> Outco
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn credentials(ask: Ask, Guid(id): Guid<ServiceInstanceId>) -> Outcome<Json<Credentials>> {
+pub(crate) async fn credentials(
+    ask: Ask,
+    Guid(id): Guid<ServiceInstanceId>,
+) -> Outcome<Json<Credentials>> {
     let instance = ask.control.service_instance(&ask.actor, id).await?;
     Ok(Json(instance.credentials))
 }

@@ -19,12 +19,22 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Space>>> {
         guids: query.guids("guids")?,
         orgs: query.guids("organization_guids")?,
     };
-    let spaces = ask.control.list_spaces(&ask.actor, &filter, query.page()).await?;
-    let org_ids = spaces.items.iter().map(|space| space.org).collect::<Vec<_>>();
+    let spaces = ask
+        .control
+        .list_spaces(&ask.actor, &filter, query.page())
+        .await?;
+    let org_ids = spaces
+        .items
+        .iter()
+        .map(|space| space.org)
+        .collect::<Vec<_>>();
     let mut page = query.answer(&ask.urls, spaces, |space| present::space(&ask.urls, &space));
     if !includes.is_empty() {
         let organizations = included::orgs(&ask, org_ids.into_iter()).await?;
-        page.included = Some(Included { organizations, ..Included::default() });
+        page.included = Some(Included {
+            organizations,
+            ..Included::default()
+        });
     }
     Ok(Json(page))
 }

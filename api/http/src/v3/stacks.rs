@@ -12,12 +12,21 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Stack>>> {
     query.order(&["name"])?;
     let names = query.texts("names")?;
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
-    let stacks = ask.control.stack().into_iter().filter(|stack| wanted(&stack.0)).map(|stack| Stack {
-        guid: named_guid(&stack.0),
-        description: Some("the read-only system of the hosts".into()),
-        default: true,
-        name: stack.0,
-        ..Stack::default()
-    });
-    Ok(Json(query.answer(&ask.urls, query.part(stacks.collect()), |stack| stack)))
+    let stacks = ask
+        .control
+        .stack()
+        .into_iter()
+        .filter(|stack| wanted(&stack.0))
+        .map(|stack| Stack {
+            guid: named_guid(&stack.0),
+            description: Some("the read-only system of the hosts".into()),
+            default: true,
+            name: stack.0,
+            ..Stack::default()
+        });
+    Ok(Json(query.answer(
+        &ask.urls,
+        query.part(stacks.collect()),
+        |stack| stack,
+    )))
 }

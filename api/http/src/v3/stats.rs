@@ -27,7 +27,10 @@ pub(crate) async fn show_of_app(
 async fn answer(ask: &Ask, process: &records::Process) -> Outcome<Json<ProcessStats>> {
     let rows = ask.control.process_stats(&ask.actor, process.id).await?;
     let now = now_us();
-    let resources = rows.into_iter().map(|row| present::stats(&process.process_type, row, now)).collect();
+    let resources = rows
+        .into_iter()
+        .map(|row| present::stats(&process.process_type, row, now))
+        .collect();
     Ok(Json(ProcessStats { resources }))
 }
 
@@ -47,7 +50,9 @@ pub(crate) async fn restart_instance_of_app(
     Index(index): Index,
 ) -> Outcome<StatusCode> {
     let process = ask.control.app_process(&ask.actor, app, &kind).await?;
-    ask.control.restart_instance(&ask.actor, process.id, index).await?;
+    ask.control
+        .restart_instance(&ask.actor, process.id, index)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

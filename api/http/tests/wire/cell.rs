@@ -18,8 +18,8 @@ use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
 use model::limits::Megabytes;
 use model::log::{LogLine, LogSource, OutputStream};
 use model::protocol::cell::{
-    CellCapacity, CellHello, CellMessage, InstanceSpec, Isolation, Order, OrderBody, StagingSpec, StreamRequest, UPGRADE,
-    layer_blob, package_blob,
+    CellCapacity, CellHello, CellMessage, InstanceSpec, Isolation, Order, OrderBody, StagingSpec,
+    StreamRequest, UPGRADE, layer_blob, package_blob,
 };
 use model::task::{TaskOutcome, TaskReport, TaskState};
 use tokio::net::UnixStream;
@@ -48,7 +48,11 @@ type Frames = Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>;
 
 impl Cell {
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { id: CellId::random(), socket, seen: Arc::default() }
+        Self {
+            id: CellId::random(),
+            socket,
+            seen: Arc::default(),
+        }
     }
 
     pub(crate) async fn run(&self) {
@@ -61,10 +65,20 @@ impl Cell {
         let response = send(&self.socket, request).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         let upgraded = hyper::upgrade::on(response).await.expect("upgrades");
-        let codec = LengthDelimitedCodec::builder().length_field_length(4).max_frame_length(16 << 20).new_codec();
+        let codec = LengthDelimitedCodec::builder()
+            .length_field_length(4)
+            .max_frame_length(16 << 20)
+            .new_codec();
         let mut frames = Framed::new(TokioIo::new(upgraded), codec);
         say(&mut frames, &CellMessage::Hello(self.hello())).await;
-        say(&mut frames, &CellMessage::Report { instances: vec![], tasks: vec![] }).await;
+        say(
+            &mut frames,
+            &CellMessage::Report {
+                instances: vec![],
+                tasks: vec![],
+            },
+        )
+        .await;
         let mut beat = tokio::time::interval(model::protocol::cell::HEARTBEAT);
         loop {
             tokio::select! {
@@ -87,7 +101,11 @@ impl Cell {
             epoch_seen: 0,
             zone: "z1".into(),
             stack: Stack(STACK.into()),
-            capacity: CellCapacity { memory: Megabytes(8192), disk: Megabytes(65536), containers: 100 },
+            capacity: CellCapacity {
+                memory: Megabytes(8192),
+                disk: Megabytes(65536),
+                containers: 100,
+            },
             isolation: Isolation::Container,
         }
     }
@@ -96,45 +114,98 @@ impl Cell {
         match order {
             OrderBody::Run(spec) => {
                 let address = "10.9.0.2:8080".parse().expect("an address");
-                say(frames, &CellMessage::Instance(report(&spec, InstanceState::Starting))).await;
+                say(
+                    frames,
+                    &CellMessage::Instance(report(&spec, InstanceState::Starting)),
+                )
+                .await;
                 self.log(&spec, "up");
-                say(frames, &CellMessage::Instance(report(&spec, InstanceState::Running { address }))).await;
-                self.seen.lock().expect("no panic").running.insert(spec.instance, *spec);
+                say(
+                    frames,
+                    &CellMessage::Instance(report(&spec, InstanceState::Running { address })),
+                )
+                .await;
+                self.seen
+                    .lock()
+                    .expect("no panic")
+                    .running
+                    .insert(spec.instance, *spec);
             }
             OrderBody::Stop { instance } => {
-                let spec = self.seen.lock().expect("no panic").running.remove(&instance);
+                let spec = self
+                    .seen
+                    .lock()
+                    .expect("no panic")
+                    .running
+                    .remove(&instance);
                 if let Some(spec) = spec {
-                    let exit = Exit { reason: ExitReason::Stopped, status: Some(143), ran_ms: 5, last_lines: vec![] };
-                    say(frames, &CellMessage::Instance(report(&spec, InstanceState::Exited { exit }))).await;
+                    let exit = Exit {
+                        reason: ExitReason::Stopped,
+                        status: Some(143),
+                        ran_ms: 5,
+                        last_lines: vec![],
+                    };
+                    say(
+                        frames,
+                        &CellMessage::Instance(report(&spec, InstanceState::Exited { exit })),
+                    )
+                    .await;
                 }
             }
             OrderBody::Stage(spec) => {
-                let outcome = TaskOutcome::Staged { image: self.build(&spec).await };
-                let report = TaskReport { task: spec.task, state: TaskState::Done { outcome } };
+                let outcome = TaskOutcome::Staged {
+                    image: self.build(&spec).await,
+                };
+                let report = TaskReport {
+                    task: spec.task,
+                    state: TaskState::Done { outcome },
+                };
                 say(frames, &CellMessage::Task(report)).await;
             }
-            OrderBody::OpenStream { stream, request: StreamRequest::Logs(query) } => {
+            OrderBody::OpenStream {
+                stream,
+                request: StreamRequest::Logs(query),
+            } => {
                 let mut text = Vec::new();
                 let logs = self.seen.lock().expect("no panic").logs.clone();
-                for line in logs.iter().filter(|line| line.app == query.app && line.time_ns >= query.start_ns) {
+                for line in logs
+                    .iter()
+                    .filter(|line| line.app == query.app && line.time_ns >= query.start_ns)
+                {
                     serde_json::to_writer(&mut text, line).expect("writes");
                     text.push(b'\n');
                 }
-                let request = Request::post(format!("/internal/streams/{stream}")).header(header::HOST, "server");
-                let response = send(&self.socket, request.body(Body::from(text)).expect("a request")).await;
+                let request = Request::post(format!("/internal/streams/{stream}"))
+                    .header(header::HOST, "server");
+                let response = send(
+                    &self.socket,
+                    request.body(Body::from(text)).expect("a request"),
+                )
+                .await;
                 assert!(response.status().is_success(), "{response:?}");
             }
-            OrderBody::CancelTask { .. } | OrderBody::ForgetInstance { .. } | OrderBody::ForgetTask { .. } => {}
+            OrderBody::CancelTask { .. }
+            | OrderBody::ForgetInstance { .. }
+            | OrderBody::ForgetTask { .. } => {}
         }
     }
 
     /// Fetches the package and stores a layer, as a builder would.
     async fn build(&self, spec: &StagingSpec) -> Image {
-        let package = self.blob(Method::GET, &package_blob(&spec.package), Body::empty()).await;
+        let package = self
+            .blob(Method::GET, &package_blob(&spec.package), Body::empty())
+            .await;
         assert_eq!(package.0, StatusCode::OK);
         assert_eq!(package.1.len() as u64, spec.package_size);
-        let diff_id: Digest = format!("sha256:{}", "0a".repeat(32)).parse().expect("a digest");
-        assert_eq!(self.blob(Method::PUT, &layer_blob(&diff_id), Body::from(LAYER)).await.0, StatusCode::CREATED);
+        let diff_id: Digest = format!("sha256:{}", "0a".repeat(32))
+            .parse()
+            .expect("a digest");
+        assert_eq!(
+            self.blob(Method::PUT, &layer_blob(&diff_id), Body::from(LAYER))
+                .await
+                .0,
+            StatusCode::CREATED
+        );
         let mut seen = self.seen.lock().expect("no panic");
         seen.packages.push(package.1);
         seen.staged.push(spec.clone());
@@ -146,19 +217,40 @@ impl Cell {
             stream: OutputStream::Out,
             bytes: text.as_bytes().to_vec(),
         };
-        seen.logs.extend([line(1_000, "detected java"), line(2_000, "done")]);
+        seen.logs
+            .extend([line(1_000, "detected java"), line(2_000, "done")]);
         Image {
             stack: Stack(STACK.into()),
-            layers: vec![Layer { kind: LayerKind::App, diff_id, size: 100, compressed_size: LAYER.len() as u64 }],
+            layers: vec![Layer {
+                kind: LayerKind::App,
+                diff_id,
+                size: 100,
+                compressed_size: LAYER.len() as u64,
+            }],
             process_types: BTreeMap::from([("web".to_owned(), "java -jar app.jar".to_owned())]),
-            buildpacks: vec![UsedBuildpack { name: "java".into(), version: "1".into(), detected: "a ready jar".into() }],
+            buildpacks: vec![UsedBuildpack {
+                name: "java".into(),
+                version: "1".into(),
+                detected: "a ready jar".into(),
+            }],
         }
     }
 
     async fn blob(&self, method: Method, name: &str, body: Body) -> (StatusCode, Bytes) {
-        let request = Request::builder().method(method).uri(format!("/internal/blobs/{name}")).header(header::HOST, "server");
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/internal/blobs/{name}"))
+            .header(header::HOST, "server");
         let response = send(&self.socket, request.body(body).expect("a request")).await;
-        (response.status(), response.into_body().collect().await.expect("a body").to_bytes())
+        (
+            response.status(),
+            response
+                .into_body()
+                .collect()
+                .await
+                .expect("a body")
+                .to_bytes(),
+        )
     }
 
     fn log(&self, spec: &InstanceSpec, text: &str) {
@@ -166,7 +258,14 @@ impl Cell {
         let time_ns = 10_000 + i64::try_from(seen.logs.len()).expect("few");
         let source = LogSource::App(spec.process_type.clone());
         let bytes = text.as_bytes().to_vec();
-        seen.logs.push(LogLine { app: spec.app, source, index: spec.index, time_ns, stream: OutputStream::Err, bytes });
+        seen.logs.push(LogLine {
+            app: spec.app,
+            source,
+            index: spec.index,
+            time_ns,
+            stream: OutputStream::Err,
+            bytes,
+        });
     }
 }
 
@@ -191,7 +290,9 @@ async fn say(frames: &mut Frames, message: &CellMessage) {
 /// One request on a connection of its own, which lives as long as the answer.
 pub(crate) async fn send(socket: &std::path::Path, request: Request<Body>) -> Response<Incoming> {
     let stream = UnixStream::connect(socket).await.expect("connects");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("shakes hands");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("shakes hands");
     let connection = tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.expect("an answer");
     drop(connection);

@@ -33,7 +33,10 @@ impl Answer {
     /// `errors[0].detail`
     #[track_caller]
     pub(crate) fn detail(&self) -> String {
-        self.json()["errors"][0]["detail"].as_str().unwrap_or_else(|| panic!("no error in {self:?}")).to_owned()
+        self.json()["errors"][0]["detail"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no error in {self:?}"))
+            .to_owned()
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -43,19 +46,39 @@ impl Answer {
 
 impl Client {
     pub(crate) fn new(router: Router) -> Self {
-        Self { router, token: None, address: None, host: "127.0.0.1:8080".into() }
+        Self {
+            router,
+            token: None,
+            address: None,
+            host: "127.0.0.1:8080".into(),
+        }
     }
 
     pub(crate) fn with_host(&self, host: &str) -> Self {
-        Self { host: host.into(), ..self.clone() }
+        Self {
+            host: host.into(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.into()), ..self.clone() }
+        Self {
+            token: Some(token.into()),
+            ..self.clone()
+        }
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.host);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("bearer {token}"));
         }
@@ -66,10 +89,19 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(body.into()).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -81,21 +113,47 @@ impl Client {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            Method::POST,
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
-        self.send(Method::PATCH, path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            Method::PATCH,
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn yaml(&self, path: &str, body: &str) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/x-yaml")], body.to_owned()).await
+        self.send(
+            Method::POST,
+            path,
+            &[("content-type", "application/x-yaml")],
+            body.to_owned(),
+        )
+        .await
     }
 
     pub(crate) async fn form(&self, path: &str, body: &str) -> Answer {
-        let headers = [("content-type", "application/x-www-form-urlencoded"), ("authorization", "Basic Y2Y6")];
-        let anonymous = Self { token: None, ..self.clone() };
-        anonymous.send(Method::POST, path, &headers, body.to_owned()).await
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("authorization", "Basic Y2Y6"),
+        ];
+        let anonymous = Self {
+            token: None,
+            ..self.clone()
+        };
+        anonymous
+            .send(Method::POST, path, &headers, body.to_owned())
+            .await
     }
 
     /// The JSON of a call that must succeed.
@@ -113,7 +171,9 @@ impl Client {
     pub(crate) async fn job(&self, answer: &Answer) -> Value {
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
         let location = answer.header("location").expect("a Location").to_owned();
-        let path = location.strip_prefix("http://127.0.0.1:8080").expect("an absolute address at the client's host");
+        let path = location
+            .strip_prefix("http://127.0.0.1:8080")
+            .expect("an absolute address at the client's host");
         self.read(path).await
     }
 
@@ -121,14 +181,24 @@ impl Client {
     pub(crate) async fn upload(&self, path: &str, parts: &[(&str, Option<&str>, &[u8])]) -> Answer {
         let mut body = Vec::new();
         for (name, file, content) in parts {
-            let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
-            body.extend(format!("--b0undary\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").into_bytes());
+            let file = file
+                .map(|file| format!("; filename=\"{file}\""))
+                .unwrap_or_default();
+            body.extend(
+                format!(
+                    "--b0undary\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n"
+                )
+                .into_bytes(),
+            );
             body.extend_from_slice(content);
             body.extend(b"\r\n");
         }
         body.extend(b"--b0undary--\r\n");
         let length = body.len().to_string();
-        let headers = [("content-type", "multipart/form-data; boundary=b0undary"), ("content-length", length.as_str())];
+        let headers = [
+            ("content-type", "multipart/form-data; boundary=b0undary"),
+            ("content-length", length.as_str()),
+        ];
         self.send(Method::POST, path, &headers, body).await
     }
 }

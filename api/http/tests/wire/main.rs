@@ -3,6 +3,7 @@
 mod cell;
 mod client;
 mod conventions;
+mod drain;
 mod internal;
 mod login;
 mod push;

@@ -15,37 +15,98 @@ async fn a_bound_service_is_in_the_env_and_its_secrets_nowhere_else() {
         "relationships": { "space": { "data": { "guid": space } } }
     });
     let created = world.client.post("/v3/service_instances", &body).await;
-    assert_eq!((created.status, created.header("location")), (StatusCode::CREATED, None));
+    assert_eq!(
+        (created.status, created.header("location")),
+        (StatusCode::CREATED, None)
+    );
     assert!(!created.text.contains("hunter2"));
-    assert!(world.client.post("/v3/service_instances", &body).await.detail().contains("The service instance name is taken"));
+    assert!(
+        world
+            .client
+            .post("/v3/service_instances", &body)
+            .await
+            .detail()
+            .contains("The service instance name is taken")
+    );
     let instance = created.json()["guid"].as_str().expect("a GUID").to_owned();
     let fields = "fields%5Bspace%5D=name%2Cguid&fields%5Bspace.organization%5D=name";
-    let list = format!("/v3/service_instances?{fields}&order_by=name&per_page=5000&space_guids={space}");
+    let list =
+        format!("/v3/service_instances?{fields}&order_by=name&per_page=5000&space_guids={space}");
     let listed = world.client.read(&list).await;
     assert_eq!(listed["included"]["spaces"][0]["name"], "dev");
     assert_eq!(listed["included"]["organizations"][0]["name"], "main");
 
     let bind = json!({ "type": "app", "relationships": {
         "app": { "data": { "guid": app } }, "service_instance": { "data": { "guid": instance } } } });
-    let bound = world.client.post("/v3/service_credential_bindings", &bind).await;
-    assert_eq!((bound.status, bound.header("location")), (StatusCode::CREATED, None), "{bound:?}");
-    let again = world.client.post("/v3/service_credential_bindings", &bind).await;
-    assert!(again.detail().contains("The app is already bound to the service instance"));
-    let list = format!("/v3/service_credential_bindings?include=app&service_instance_guids={instance}&type=app");
+    let bound = world
+        .client
+        .post("/v3/service_credential_bindings", &bind)
+        .await;
+    assert_eq!(
+        (bound.status, bound.header("location")),
+        (StatusCode::CREATED, None),
+        "{bound:?}"
+    );
+    let again = world
+        .client
+        .post("/v3/service_credential_bindings", &bind)
+        .await;
+    assert!(
+        again
+            .detail()
+            .contains("The app is already bound to the service instance")
+    );
+    let list = format!(
+        "/v3/service_credential_bindings?include=app&service_instance_guids={instance}&type=app"
+    );
     let bindings = world.client.read(&list).await;
     assert_eq!(bindings["included"]["apps"][0]["name"], "hello");
-    assert_eq!(world.client.read("/v3/service_credential_bindings?type=key").await["resources"], json!([]));
+    assert_eq!(
+        world
+            .client
+            .read("/v3/service_credential_bindings?type=key")
+            .await["resources"],
+        json!([])
+    );
 
     let env = world.client.read(&format!("/v3/apps/{app}/env")).await;
-    assert_eq!(env["system_env_json"]["VCAP_SERVICES"]["user-provided"][0]["credentials"]["uri"], "mongodb://u:hunter2@db/x");
-    assert_eq!(env["application_env_json"]["VCAP_APPLICATION"]["application_name"], "hello");
-    let refused = world.client.delete(&format!("/v3/service_instances/{instance}")).await;
+    assert_eq!(
+        env["system_env_json"]["VCAP_SERVICES"]["user-provided"][0]["credentials"]["uri"],
+        "mongodb://u:hunter2@db/x"
+    );
+    assert_eq!(
+        env["application_env_json"]["VCAP_APPLICATION"]["application_name"],
+        "hello"
+    );
+    let refused = world
+        .client
+        .delete(&format!("/v3/service_instances/{instance}"))
+        .await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let binding = bound.json()["guid"].as_str().expect("a GUID").to_owned();
-    let details = world.client.read(&format!("/v3/service_credential_bindings/{binding}/details")).await;
+    let details = world
+        .client
+        .read(&format!(
+            "/v3/service_credential_bindings/{binding}/details"
+        ))
+        .await;
     assert_eq!(details["credentials"]["uri"], "mongodb://u:hunter2@db/x");
-    assert_eq!(world.client.delete(&format!("/v3/service_credential_bindings/{binding}")).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(world.client.delete(&format!("/v3/service_instances/{instance}")).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        world
+            .client
+            .delete(&format!("/v3/service_credential_bindings/{binding}"))
+            .await
+            .status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        world
+            .client
+            .delete(&format!("/v3/service_instances/{instance}"))
+            .await
+            .status,
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test]
@@ -54,11 +115,20 @@ async fn variables_survive_byte_for_byte() {
     let app = world.new_app("hello").await;
     let path = format!("/v3/apps/{app}/environment_variables");
     let odd = "a $HOME \"quoted\" 'single' \\ line\nbreak\ttab é 日本 %2C,";
-    let set = world.client.patch(&path, &json!({ "var": { "ODD": odd, "GONE": "x" } })).await;
+    let set = world
+        .client
+        .patch(&path, &json!({ "var": { "ODD": odd, "GONE": "x" } }))
+        .await;
     assert_eq!(Client::ok(&set)["var"]["ODD"], odd);
-    world.client.patch(&path, &json!({ "var": { "GONE": null } })).await;
+    world
+        .client
+        .patch(&path, &json!({ "var": { "GONE": null } }))
+        .await;
     assert_eq!(world.client.read(&path).await["var"], json!({ "ODD": odd }));
-    let refused = world.client.patch(&path, &json!({ "var": { "PORT": "1" } })).await;
+    let refused = world
+        .client
+        .patch(&path, &json!({ "var": { "PORT": "1" } }))
+        .await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
@@ -66,39 +136,101 @@ async fn variables_survive_byte_for_byte() {
 async fn routes_are_found_by_exactly_empty_hosts_and_paths() {
     let world = World::logged_in().await;
     let (app, space) = (world.new_app("hello").await, world.space().await);
-    let domains = world.client.read("/v3/domains?names=localhost&page=1&per_page=1").await;
-    let domain = domains["resources"][0]["guid"].as_str().expect("a domain").to_owned();
-    let route = |host: &str, path: &str| json!({ "host": host, "path": path, "relationships": {
-        "space": { "data": { "guid": space } }, "domain": { "data": { "guid": domain } } } });
+    let domains = world
+        .client
+        .read("/v3/domains?names=localhost&page=1&per_page=1")
+        .await;
+    let domain = domains["resources"][0]["guid"]
+        .as_str()
+        .expect("a domain")
+        .to_owned();
+    let route = |host: &str, path: &str| {
+        json!({ "host": host, "path": path, "relationships": {
+        "space": { "data": { "guid": space } }, "domain": { "data": { "guid": domain } } } })
+    };
     let plain = world.client.post("/v3/routes", &route("hello", "")).await;
     assert_eq!(plain.status, StatusCode::CREATED, "{plain:?}");
     assert_eq!(plain.json()["url"], "hello.localhost:8080");
-    let deep = world.client.post("/v3/routes", &route("hello", "/deep")).await;
+    let deep = world
+        .client
+        .post("/v3/routes", &route("hello", "/deep"))
+        .await;
     assert_eq!(deep.json()["url"], "hello.localhost:8080/deep");
-    assert!(world.client.post("/v3/routes", &route("hello", "")).await.detail().contains("Route already exists"));
-    assert_eq!(world.client.post("/v3/routes", &route("api", "")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        world
+            .client
+            .post("/v3/routes", &route("hello", ""))
+            .await
+            .detail()
+            .contains("Route already exists")
+    );
+    assert_eq!(
+        world
+            .client
+            .post("/v3/routes", &route("api", ""))
+            .await
+            .status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
 
-    let found = world.client.read(&format!("/v3/routes?domain_guids={domain}&hosts=hello&paths=&page=1&per_page=5")).await;
-    assert_eq!(found["resources"].as_array().map(Vec::len), Some(1), "{found}");
+    let found = world
+        .client
+        .read(&format!(
+            "/v3/routes?domain_guids={domain}&hosts=hello&paths=&page=1&per_page=5"
+        ))
+        .await;
+    assert_eq!(
+        found["resources"].as_array().map(Vec::len),
+        Some(1),
+        "{found}"
+    );
     assert_eq!(found["resources"][0]["path"], "");
-    let bare = world.client.read(&format!("/v3/routes?domain_guids={domain}&hosts=&paths=")).await;
+    let bare = world
+        .client
+        .read(&format!("/v3/routes?domain_guids={domain}&hosts=&paths="))
+        .await;
     assert_eq!(bare["resources"], json!([]));
-    let taken = world.client.read(&format!("/v3/domains/{domain}/route_reservations?host=hello&path=%2Fdeep")).await;
+    let taken = world
+        .client
+        .read(&format!(
+            "/v3/domains/{domain}/route_reservations?host=hello&path=%2Fdeep"
+        ))
+        .await;
     assert_eq!(taken, json!({ "matching_route": true }));
-    let free = world.client.read(&format!("/v3/domains/{domain}/route_reservations?host=other")).await;
+    let free = world
+        .client
+        .read(&format!(
+            "/v3/domains/{domain}/route_reservations?host=other"
+        ))
+        .await;
     assert_eq!(free, json!({ "matching_route": false }));
 
     let guid = plain.json()["guid"].as_str().expect("a GUID").to_owned();
     let body = json!({ "destinations": [{ "app": { "guid": app } }] });
-    let mapped = world.client.post(&format!("/v3/routes/{guid}/destinations"), &body).await;
+    let mapped = world
+        .client
+        .post(&format!("/v3/routes/{guid}/destinations"), &body)
+        .await;
     let destination = Client::ok(&mapped)["destinations"][0].clone();
-    assert_eq!(destination["app"], json!({ "guid": app, "process": { "type": "web" } }));
+    assert_eq!(
+        destination["app"],
+        json!({ "guid": app, "process": { "type": "web" } })
+    );
     let of_app = world.client.read(&format!("/v3/apps/{app}/routes")).await;
     assert_eq!(of_app["resources"][0]["guid"], json!(guid));
     let destination = destination["guid"].as_str().expect("a GUID").to_owned();
-    let gone = world.client.delete(&format!("/v3/routes/{guid}/destinations/{destination}")).await;
+    let gone = world
+        .client
+        .delete(&format!("/v3/routes/{guid}/destinations/{destination}"))
+        .await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
-    let deleted = world.client.delete(&format!("/v3/spaces/{space}/routes?unmapped=true")).await;
+    let deleted = world
+        .client
+        .delete(&format!("/v3/spaces/{space}/routes?unmapped=true"))
+        .await;
     assert_eq!(world.client.job(&deleted).await["state"], "COMPLETE");
-    assert_eq!(world.client.read("/v3/routes").await["resources"], json!([]));
+    assert_eq!(
+        world.client.read("/v3/routes").await["resources"],
+        json!([])
+    );
 }

@@ -50,9 +50,19 @@ impl World {
         let listener = UnixListener::bind(data.path().join("internal.sock")).expect("binds");
         let (router, until) = (internal.clone(), shutdown.clone());
         tasks.spawn(async move {
-            api_http::serve(listener, router, until, Duration::from_secs(1)).await.expect("serves");
+            api_http::serve(listener, router, until, Duration::from_secs(1))
+                .await
+                .expect("serves");
         });
-        Self { control, client, admin, internal, shutdown, tasks, data }
+        Self {
+            control,
+            client,
+            admin,
+            internal,
+            shutdown,
+            tasks,
+            data,
+        }
     }
 
     /// The admin is logged in.
@@ -63,7 +73,10 @@ impl World {
     }
 
     pub(crate) async fn log_in(&self) -> String {
-        let form = format!("grant_type=password&username=admin&password={}", PASSWORD.replace(' ', "+"));
+        let form = format!(
+            "grant_type=password&username=admin&password={}",
+            PASSWORD.replace(' ', "+")
+        );
         let answer = Client::ok(&self.client.form("/oauth/token", &form).await);
         answer["access_token"].as_str().expect("a token").to_owned()
     }
@@ -73,7 +86,9 @@ impl World {
     }
 
     pub(crate) fn scratch_files(&self) -> usize {
-        std::fs::read_dir(self.control.scratch()).expect("a folder").count()
+        std::fs::read_dir(self.control.scratch())
+            .expect("a folder")
+            .count()
     }
 
     /// Connects a simulated cell.
@@ -92,7 +107,10 @@ impl World {
 
     pub(crate) async fn space(&self) -> String {
         let spaces = self.client.read("/v3/spaces?names=dev").await;
-        spaces["resources"][0]["guid"].as_str().expect("a space").to_owned()
+        spaces["resources"][0]["guid"]
+            .as_str()
+            .expect("a space")
+            .to_owned()
     }
 
     /// The GUID of a new app.
@@ -113,7 +131,10 @@ impl World {
 }
 
 /// Asks until there is an answer, at most 20 s.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut check: impl FnMut() -> F,
+) -> T {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = check().await {
@@ -129,7 +150,9 @@ pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     use std::io::Write as _;
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, content) in files {
-        writer.start_file(*name, zip::write::SimpleFileOptions::default()).expect("starts");
+        writer
+            .start_file(*name, zip::write::SimpleFileOptions::default())
+            .expect("starts");
         writer.write_all(content).expect("writes");
     }
     writer.finish().expect("finishes").into_inner()
