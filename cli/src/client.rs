@@ -2,21 +2,18 @@
 
 mod address;
 mod body;
+mod call;
 mod failure;
 mod query;
+mod resolver;
 mod token;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +23,9 @@ use crate::ui::Ui;
 
 pub(crate) use address::{authority, is_ip_literal, is_local, normalize, path_of};
 pub(crate) use body::{FilePart, Payload, Upload};
+pub(crate) use call::{Answer, Call};
 pub(crate) use query::Query;
+use resolver::Resolver;
 pub(crate) use token::Tokens;
 
 /// `cf`'s dial timeout.
@@ -48,65 +47,6 @@ pub(crate) struct Client {
     ui: Ui,
     api: String,
     tokens: Mutex<Tokens>,
-}
-
-/// A successful answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-/// One call, before it is sent.
-#[derive(Debug)]
-pub(crate) struct Call {
-    method: Method,
-    url: String,
-    payload: Payload,
-    headers: Vec<(String, String)>,
-    authorized: bool,
-    /// A failure is handed back as an answer.
-    any_status: bool,
-}
-
-impl Call {
-    pub(crate) fn new(method: Method, url: impl Into<String>) -> Self {
-        let url = url.into();
-        Self {
-            method,
-            url,
-            payload: Payload::None,
-            headers: vec![],
-            authorized: true,
-            any_status: false,
-        }
-    }
-
-    pub(crate) fn payload(mut self, payload: Payload) -> Self {
-        self.payload = payload;
-        self
-    }
-
-    pub(crate) fn json(self, body: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(body).expect("requests are plain JSON");
-        self.payload(Payload::Json(bytes.into()))
-    }
-
-    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
-        self
-    }
-
-    pub(crate) fn without_token(mut self) -> Self {
-        self.authorized = false;
-        self
-    }
-
-    pub(crate) fn any_status(mut self) -> Self {
-        self.any_status = true;
-        self
-    }
 }
 
 impl Client {
@@ -320,27 +260,6 @@ impl Client {
     }
 }
 
-impl Answer {
-    /// The JSON of the answer. No body stands for an empty object, as `cf` reads 204.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<T> {
-        let bytes: &[u8] = if self.body.is_empty() {
-            b"{}"
-        } else {
-            &self.body
-        };
-        serde_json::from_slice(bytes).map_err(|error| {
-            let message =
-                format!("the server answered with something that is not its API ({error})");
-            CliError::new("E-SERVER", Exit::Other, message)
-                .hint("slipway api URL  with the address of a Slipway or Cloud Foundry API")
-        })
-    }
-
-    pub(crate) fn location(&self) -> Option<&str> {
-        self.headers.get(header::LOCATION)?.to_str().ok()
-    }
-}
-
 fn retriable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
@@ -379,36 +298,5 @@ impl NoAnswer {
             reason,
             before_sending,
         }
-    }
-}
-
-/// Names under `localhost` are this host by RFC 6761, whatever the system's resolver thinks of them.
-#[derive(Debug, Clone, Copy)]
-struct Resolver;
-
-type Addresses = std::vec::IntoIter<std::net::SocketAddr>;
-
-impl tower::Service<Name> for Resolver {
-    type Response = Addresses;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Addresses, std::io::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        Box::pin(async move {
-            let name = name.as_str();
-            let addresses: Vec<_> = if address::is_localhost_name(name) {
-                vec![
-                    ([127, 0, 0, 1], 0).into(),
-                    (std::net::Ipv6Addr::LOCALHOST, 0).into(),
-                ]
-            } else {
-                tokio::net::lookup_host((name, 0)).await?.collect()
-            };
-            Ok(addresses.into_iter())
-        })
     }
 }

@@ -1,0 +1,112 @@
+//! Why an app does not run: cause, evidence, what to do.
+
+use std::time::Duration;
+
+use api_types::InstanceStats;
+
+use super::{Observed, SLACK, Verdict};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::logs::{LogReader, source, text};
+
+const EVIDENCE_LINES: usize = 20;
+
+pub(super) async fn explain(
+    cx: &Context,
+    app: &str,
+    name: &str,
+    observed: &[Observed],
+    verdict: &Verdict,
+    limit: Duration,
+) -> CliError {
+    let said = |instance: &&InstanceStats| {
+        !instance
+            .details
+            .as_deref()
+            .unwrap_or_default()
+            .trim()
+            .is_empty()
+    };
+    let instance = observed
+        .iter()
+        .flat_map(|(_, instances)| instances)
+        .find(said);
+    let details = instance.and_then(|instance| instance.details.as_deref());
+    let (code, exit) = match verdict {
+        Verdict::NoRoom => ("E-CAPACITY", Exit::Quota),
+        Verdict::TimedOut => ("E-PORT", Exit::Start),
+        _ => (code_of(details.unwrap_or_default()), Exit::Start),
+    };
+    let silent = match verdict {
+        Verdict::TimedOut => format!(
+            "{name} was not healthy within {} s",
+            (limit - SLACK).as_secs()
+        ),
+        Verdict::NoRoom => format!("no cell has room for {name}"),
+        _ => format!("{name} ended right after its start"),
+    };
+    let mut error = CliError::from_text(details.unwrap_or(&silent), code, exit);
+    if let (Some(instance), true) = (instance, *verdict != Verdict::NoRoom) {
+        let which = format!("{}/{}", instance.kind, instance.index);
+        if !error.message.starts_with(&which) {
+            error.message = format!("{which} {}", error.message);
+        }
+    }
+    if error.evidence.is_empty() && *verdict != Verdict::NoRoom {
+        error = error.lines(last_output(cx, app).await);
+    }
+    if error.hints.is_empty() {
+        with_hints(error, name)
+    } else {
+        error
+    }
+}
+
+/// Which of the ways to fail a text of the platform is about. Only its first line tells: the others are the app's.
+pub(super) fn code_of(details: &str) -> &'static str {
+    let lower = details
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if says(&["out of memory", "memory limit", "oom"]) {
+        "E-OOM"
+    } else if says(&["$port", "listen", "healthy", "health check", "healthcheck"]) {
+        "E-PORT"
+    } else {
+        "E-CRASH"
+    }
+}
+
+fn with_hints(error: CliError, name: &str) -> CliError {
+    match error.code.as_str() {
+        "E-OOM" => error
+            .hint(format!("slipway push {name} -m 1G"))
+            .hint(format!("slipway app {name}")),
+        "E-PORT" => error
+            .hint("listen on 0.0.0.0:$PORT")
+            .hint("-u process  for a worker")
+            .hint("-t 120  for a slow start"),
+        "E-CAPACITY" => error
+            .hint(format!("slipway scale {name} -m 256M"))
+            .hint("slipway stop APP  of an app that is not needed"),
+        _ => error
+            .hint(format!("slipway logs {name} --recent"))
+            .hint(format!("slipway env {name}")),
+    }
+}
+
+/// The app's own last lines. What cannot be read is not worth a second error.
+async fn last_output(cx: &Context, app: &str) -> Vec<String> {
+    let Ok(reader) = LogReader::of_app(cx, app) else {
+        return vec![];
+    };
+    let lines = reader.recent(100).await.unwrap_or_default();
+    let own: Vec<_> = lines
+        .iter()
+        .filter(|line| source(line).starts_with("APP/"))
+        .map(text)
+        .collect();
+    own[own.len().saturating_sub(EVIDENCE_LINES)..].to_vec()
+}

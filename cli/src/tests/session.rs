@@ -1,0 +1,191 @@
+//! Tokens, retries, pages, and what is said where the way in is closed.
+
+use serde_json::json;
+
+use super::Home;
+use super::scripted::{self, Server};
+use crate::config::Config;
+use crate::context::Context;
+use crate::environment::Environment;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+#[tokio::test]
+async fn a_token_that_is_about_to_end_is_renewed_and_stored() {
+    let home = Home::with(Server::pushing());
+    let stored = Config {
+        api: Some(home.server.url()),
+        ..Config::default()
+    };
+    stored.save(&home.config_path()).expect("stored");
+    let api = home.server.url();
+    let config = Config {
+        api: Some(api.clone()),
+        login_url: Some(format!("{api}/uaa")),
+        log_cache_url: Some(format!("{api}/logs")),
+        access_token: Some(scripted::token(1).into()),
+        refresh_token: Some("refresh-1".to_owned().into()),
+        ..Config::default()
+    };
+    let cx = Context::with(
+        Ui::silent(),
+        config,
+        home.config_path(),
+        Environment::default(),
+    )
+    .await
+    .expect("opened");
+    cx.client
+        .list::<api_types::App>(crate::client::Query::of("/v3/apps"))
+        .await
+        .expect("listed");
+    let calls = home.server.calls();
+    assert_eq!(calls[0].line(), "POST /uaa/oauth/token");
+    assert_eq!(calls[0].header("authorization"), Some("Basic Y2Y6"));
+    assert!(
+        calls[0]
+            .text()
+            .contains("grant_type=refresh_token&refresh_token=refresh-1"),
+        "{}",
+        calls[0].text()
+    );
+    let after = Config::load(&home.config_path()).expect("stored");
+    assert_eq!(
+        after.access_token.expect("a token").expose(),
+        &scripted::token(4_102_444_800)
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_ends_with_4_and_says_where_the_first_one_lies() {
+    let server = Server::pushing().failing(
+        "POST /uaa/oauth/token",
+        401,
+        json!({"error": "unauthorized", "error_description": "Bad credentials"}),
+    );
+    let home = Home::with(server);
+    let config = Config {
+        api: Some(home.server.url()),
+        ..Config::default()
+    };
+    let environment = Environment {
+        username: Some("admin".into()),
+        password: Some("hunter2".to_owned().into()),
+        ..Environment::default()
+    };
+    let cx = Context::with(Ui::silent(), config, home.config_path(), environment)
+        .await
+        .expect("opened");
+    let error = cx.target().await.expect_err("refused");
+    assert_eq!(error.exit_code(), 4);
+    let shown = error.to_string().replace(&home.server.url(), "http://API");
+    insta::assert_snapshot!(shown, @r"
+    ✗ E-CRED user or password not accepted
+      the admin's first password is in admin-password in the server's data folder
+      try        slipway login -a http://API -u admin
+    ");
+}
+
+#[tokio::test]
+async fn without_a_login_the_way_in_is_named() {
+    let home = Home::with(Server::pushing());
+    let config = Config {
+        api: Some(home.server.url()),
+        ..Config::default()
+    };
+    let cx = Context::with(
+        Ui::silent(),
+        config,
+        home.config_path(),
+        Environment::default(),
+    )
+    .await
+    .expect("opened");
+    let error = cx.target().await.expect_err("not logged in");
+    assert_eq!((error.code.as_str(), error.exit_code()), ("E-LOGIN", 4));
+    assert!(
+        error.hints.iter().any(|hint| hint == "slipway login"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_ends_with_69_after_three_tries() {
+    let home = Home::with(Server::pushing());
+    let cx = home.open().await.expect("logged in");
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port");
+    let client = crate::client::Client::new(
+        format!("http://{free}"),
+        crate::client::Tokens::default(),
+        cx.ui.clone(),
+    );
+    let error = crate::context::root(&client)
+        .await
+        .expect_err("nobody there");
+    assert_eq!((error.code.as_str(), error.exit_code()), ("E-SERVER", 69));
+    assert!(
+        error.message.contains("connection refused (3 tries"),
+        "{error}"
+    );
+    assert!(
+        error.hints.iter().any(|hint| hint == "slipway up"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_get_is_tried_again_and_a_post_is_not() {
+    let server = Server::pushing()
+        .failing("GET /v3/domains", 503, json!({"errors": []}))
+        .failing("POST /v3/routes", 503, json!({"errors": []}));
+    let home = Home::with(server);
+    let cx = home.open().await.expect("logged in");
+    assert_eq!(
+        cx.client
+            .find_domain("x")
+            .await
+            .expect_err("503")
+            .exit_code(),
+        69
+    );
+    let posted: Result<serde_json::Value, CliError> =
+        cx.client.post("/v3/routes", &json!({})).await;
+    assert_eq!(posted.expect_err("503").exit_code(), 69);
+    let count = |start: &str| {
+        home.server
+            .calls()
+            .iter()
+            .filter(|call| call.line().starts_with(start))
+            .count()
+    };
+    assert_eq!((count("GET /v3/domains"), count("POST /v3/routes")), (3, 1));
+}
+
+#[tokio::test]
+async fn lists_are_read_to_their_end_at_the_host_that_was_chosen() {
+    let app = |name: &str| json!({"guid": name, "name": name});
+    let server = Server::pushing()
+        .answering("GET /v3/apps?order", json!({"pagination": {"next": {"href": "http://elsewhere.invalid/v3/apps?page=2"}}, "resources": [app("a")]}))
+        .answering("GET /v3/apps?page=2", json!({"pagination": {"next": null}, "resources": [app("b")]}));
+    let home = Home::with(server);
+    let cx = home.open().await.expect("logged in");
+    let query = crate::client::Query::of("/v3/apps").with("order_by", "name");
+    let apps: Vec<api_types::App> = cx.client.list(query).await.expect("both pages");
+    assert_eq!(
+        apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+}
+
+#[tokio::test]
+async fn an_app_with_a_similar_name_is_suggested() {
+    let server = Server::pushing().answering("GET /v3/apps?names=helo", json!({"resources": []}));
+    let home = Home::with(server);
+    let cx = home.open().await.expect("logged in");
+    let error = cx.app("helo").await.expect_err("not there");
+    assert_eq!(error.exit_code(), 5);
+    assert_eq!(error.hints, ["did you mean 'hello'?", "slipway apps"]);
+}
