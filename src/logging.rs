@@ -12,10 +12,13 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Beyond this many bytes the file becomes `FILE.1` and a new one begins.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// nlink warns of every look for an interface that is not there, which is how the engine learns that it is not.
+const DEFAULT_FILTER: &str = "info,nlink=error";
+
 /// Sends this process's tracing to `path`, and its panics too. `SLIPWAY_LOG` filters, as in `info,router=debug`.
 pub(crate) fn to_file(path: &Path) -> anyhow::Result<()> {
     let writer = RotatingFile::open(path).with_context(|| format!("the log file {} can't be opened", path.display()))?;
-    let filter = EnvFilter::try_from_env("SLIPWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("SLIPWAY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).init();
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
     Ok(())

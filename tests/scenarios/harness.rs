@@ -192,7 +192,7 @@ impl Drop for Platform {
             eprintln!("--- slipway up\n{}", self.up_log());
             for role in ["server", "cell", "router"] {
                 let log = fs::read_to_string(self.data().join("log").join(format!("{role}.log"))).unwrap_or_default();
-                let tail = log.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+                let tail = log.lines().filter(|line| !line.contains("INFO access:")).rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
                 eprintln!("--- {role}\n{tail}");
             }
         }
