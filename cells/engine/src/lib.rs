@@ -14,7 +14,7 @@ use model::limits::Megabytes;
 use model::protocol::cell::Isolation;
 use model::secret::Env;
 
-#[cfg(feature = "test-support")]
+#[cfg(any(test, feature = "test-support"))]
 pub mod fake;
 pub mod linux;
 mod listeners;

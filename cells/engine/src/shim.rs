@@ -20,6 +20,8 @@ use crate::{ContainerExit, EngineError};
 
 /// From spawn to exec. A start takes milliseconds; a host under heavy swapping gets this long.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a failing shim may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_EVENT_BYTES: usize = 64 * 1024;
 
@@ -93,7 +95,17 @@ where
         .await
         .map_err(EngineError::io("wait for the shim to detach"))?;
     match read_event(&mut socket).await {
-        Ok(Event::Created { pid }) => wire(pid).await?,
+        Ok(Event::Created { pid }) => {
+            if let Err(error) = wire(pid).await {
+                // A container that failed meanwhile took its end of the link with it; then its reason is the real one.
+                return Err(
+                    match tokio::time::timeout(LAST_WORDS, read_event(&mut socket)).await {
+                        Ok(Ok(Event::Failed { message })) => EngineError::Setup(message),
+                        _ => error,
+                    },
+                );
+            }
+        }
         Ok(Event::Failed { message }) => return Err(EngineError::Setup(message)),
         Ok(Event::Started) => return Err(EngineError::Setup("the shim did not wait".to_owned())),
         Err(error) => return Err(talk(sent.err().unwrap_or(error))),

@@ -26,12 +26,7 @@ impl Inside<'_> {
     pub(crate) fn run(mut self) -> ! {
         // Of the shim's own mask, the mount points made below would be closed to the command.
         sys::set_umask(0o022);
-        let mut go = [0; 1];
-        // Waits until the shim has put this process into its cgroups and the engine has wired the network.
-        let told = self.shim.read_exact(&mut go);
-        let ready = told
-            .map_err(|error| format!("wait for the shim: {error}"))
-            .and_then(|()| self.prepare());
+        let ready = self.prepare();
         if let Err(reason) = ready {
             let _ = std::fs::File::from(self.errors).write_all(reason.as_bytes());
             sys::exit_now(125);
@@ -44,21 +39,38 @@ impl Inside<'_> {
         ));
     }
 
-    fn prepare(&self) -> Result<(), String> {
+    /// Two halves: what needs nobody, and, after the word of the shim, what needs the cgroups it puts this process into
+    /// and the link that the engine makes. All three work at the same time, which halves the time of a start.
+    fn prepare(&mut self) -> Result<(), String> {
+        if let Some(hostname) = &self.config.hostname {
+            sys::set_hostname(hostname).map_err(|error| format!("set the host name: {error}"))?;
+        }
+        let network = match &self.config.slipway.network {
+            Some(network) => {
+                let prepared = network::prepare();
+                Some((
+                    network,
+                    prepared.map_err(|error| format!("prepare the network: {error}"))?,
+                ))
+            }
+            None => None,
+        };
+        yield_under_pressure();
+        rootfs::enter(self.config, self.root, self.linux)?;
+
+        let mut go = [0; 1];
+        self.shim
+            .read_exact(&mut go)
+            .map_err(|error| format!("wait for the shim: {error}"))?;
         if self.config.has_namespace(NamespaceKind::Cgroup) {
             // Only now, inside its own cgroups, does a new cgroup namespace show those as the root.
             sys::unshare(libc::CLONE_NEWCGROUP)
                 .map_err(|error| format!("new cgroup namespace: {error}"))?;
         }
-        if let Some(hostname) = &self.config.hostname {
-            sys::set_hostname(hostname).map_err(|error| format!("set the host name: {error}"))?;
-        }
-        if self.config.has_namespace(NamespaceKind::Network) {
-            network::set_up(self.config.slipway.network.as_ref())
+        if let Some((network, prepared)) = network {
+            network::connect(network, prepared)
                 .map_err(|error| format!("set up the network: {error}"))?;
         }
-        yield_under_pressure();
-        rootfs::enter(self.config, self.root, self.linux)?;
         privileges::drop_all(&self.config.process)?;
         // A change of user clears the parent-death signal, and makes the process visible to others of that user.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)

@@ -3,8 +3,8 @@
 //!
 //! Start-up, on a stream socket, in frames of a big-endian `u32` length and that many bytes:
 //! the engine sends a [`Handover`] and then one frame per seccomp filter; the shim answers [`Event::Created`] with the
-//! init's pid; the engine wires the network and sends an empty frame; the shim answers [`Event::Started`] or
-//! [`Event::Failed`]. An engine that goes away before `Started` ends the container.
+//! init's pid; the engine wires the network, while the container prepares itself, and sends an empty frame; the shim answers
+//! [`Event::Started`], or at any time [`Event::Failed`]. An engine that goes away before `Started` ends the container.
 //!
 //! Afterwards, on `control.sock`, a client sends one word a line and reads one line for it: [`TERMINATE`] and [`KILL`]
 //! answer `ok`, [`STATUS`] answers a [`Status`]. The connection closes when the container has ended and `exit.json` lies

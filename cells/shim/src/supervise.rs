@@ -94,16 +94,26 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
         err,
     } = spawned;
     let mut unfinished = Unfinished(Some(pidfd));
-    for cgroup in &config.slipway.cgroups {
-        let joined = std::fs::write(cgroup.join("cgroup.procs"), pid.to_string());
-        joined.map_err(|error| format!("join cgroup {}: {error}", cgroup.display()))?;
-    }
+    // The engine wires the network and the inside prepares itself while the kernel takes its time with the cgroups.
     tell(engine, &Event::Created { pid }).map_err(|error| format!("tell the engine: {error}"))?;
+    let mut errors = Errors {
+        pipe: File::from(errors),
+        reason: Vec::new(),
+    };
+    for cgroup in &config.slipway.cgroups {
+        if let Err(error) = std::fs::write(cgroup.join("cgroup.procs"), pid.to_string()) {
+            // An inside that has failed is gone already, and knows the better reason.
+            return Err(errors
+                .ready()
+                .unwrap_or_else(|| format!("join cgroup {}: {error}", cgroup.display())));
+        }
+    }
+    errors.wait(engine, false)?;
     protocol::read_frame(&mut *engine).map_err(|error| format!("wait for the engine: {error}"))?;
     inside
         .write_all(&[0])
         .map_err(|error| format!("release the container: {error}"))?;
-    wait_for_exec(errors, engine)?;
+    errors.wait(engine, true)?;
 
     let started = Instant::now();
     write_state(pid).map_err(|error| format!("write the state: {error}"))?;
@@ -259,31 +269,71 @@ fn plain_process(
     sys::exit_now(127)
 }
 
-/// Returns once the command has begun, or with what went wrong, or once the engine has lost interest.
-fn wait_for_exec(errors: OwnedFd, engine: &UnixStream) -> Result<(), String> {
-    let mut errors = File::from(errors);
-    let mut reason = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let mut fds = [
-            sys::poll_in(errors.as_raw_fd()),
-            sys::poll_in(engine.as_raw_fd()),
-        ];
-        sys::poll(&mut fds, None).map_err(|error| format!("wait for the command: {error}"))?;
-        if fds[0].revents != 0 {
-            match errors.read(&mut buffer) {
-                Ok(0) if reason.is_empty() => return Ok(()),
-                Ok(0) => return Err(String::from_utf8_lossy(&reason).into_owned()),
-                Ok(count) if reason.len() < buffer.len() => {
-                    reason.extend_from_slice(&buffer[..count])
+/// The pipe on which the inside says why it failed. It ends when the command has begun, or when the inside is gone.
+struct Errors {
+    pipe: File,
+    reason: Vec<u8>,
+}
+
+impl Errors {
+    /// Waits for the engine to speak (`for_exec` false) or for the command to begin (`for_exec` true). Returns what went
+    /// wrong, or that the engine has lost interest.
+    fn wait(&mut self, engine: &UnixStream, for_exec: bool) -> Result<(), String> {
+        loop {
+            let mut fds = [
+                sys::poll_in(self.pipe.as_raw_fd()),
+                sys::poll_in(engine.as_raw_fd()),
+            ];
+            sys::poll(&mut fds, None).map_err(|error| format!("wait for the command: {error}"))?;
+            if fds[0].revents != 0 {
+                if self.read_some()? {
+                    return match (self.reason.is_empty(), for_exec) {
+                        (true, true) => Ok(()),
+                        (true, false) => {
+                            Err("the inside of the container ended during its set-up".to_owned())
+                        }
+                        (false, _) => Err(self.text()),
+                    };
                 }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("wait for the command: {error}")),
+            } else if fds[1].revents != 0 {
+                return if for_exec {
+                    Err("the engine went away during the start".to_owned())
+                } else {
+                    Ok(())
+                };
             }
-        } else if fds[1].revents != 0 {
-            return Err("the engine went away during the start".to_owned());
         }
+    }
+
+    /// What the inside has said, if it has; does not wait for it to say something.
+    fn ready(&mut self) -> Option<String> {
+        let mut fds = [sys::poll_in(self.pipe.as_raw_fd())];
+        while sys::poll(&mut fds, Some(0)).is_ok() && fds[0].revents != 0 {
+            if self.read_some().ok()? {
+                break;
+            }
+        }
+        (!self.reason.is_empty()).then(|| self.text())
+    }
+
+    /// Reads once. True at the end.
+    fn read_some(&mut self) -> Result<bool, String> {
+        const MAX_REASON_BYTES: usize = 4096;
+        let mut buffer = [0; MAX_REASON_BYTES];
+        match self.pipe.read(&mut buffer) {
+            Ok(0) => Ok(true),
+            Ok(count) => {
+                let room = MAX_REASON_BYTES - self.reason.len();
+                self.reason.extend_from_slice(&buffer[..count.min(room)]);
+                Ok(false)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(format!("wait for the command: {error}")),
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.reason).into_owned()
     }
 }
 

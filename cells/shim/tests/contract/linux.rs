@@ -361,6 +361,32 @@ fn make_inheritable(fd: i32) -> i32 {
 }
 
 #[test]
+fn a_mount_that_cannot_be_made_is_named_and_leaves_nothing() {
+    bed::linux(async |bed| {
+        for attempt in 0..5 {
+            let mut spec = bed.spec(&format!("a{attempt}"), "true");
+            let source = bed.dir("missing");
+            spec.mounts = vec![Mount {
+                source,
+                target: "/opt/tool".to_owned(),
+                writable: false,
+            }];
+            let error = bed
+                .engine
+                .start(spec)
+                .await
+                .expect_err("refused")
+                .to_string();
+            assert!(
+                error.contains("/opt/tool") && error.contains("No such file"),
+                "{error}"
+            );
+        }
+        assert!(bed.engine.adopt().await.expect("listed").is_empty());
+    });
+}
+
+#[test]
 fn a_container_dies_with_its_shim() {
     bed::linux(async |bed| {
         let container = bed.start(bed.spec("a", "echo up; sleep 1000")).await;
