@@ -90,11 +90,15 @@ pub(crate) fn write_pid(paths: &Paths, role: &str, pid: i32) -> anyhow::Result<(
     write().with_context(|| format!("{} can't be written", paths.pid(role).display()))
 }
 
-/// Field 22 of `/proc/PID/stat`: clock ticks since boot at which the process started.
+/// Field 22 of `/proc/PID/stat`: clock ticks since boot at which the process started. A process that has ended and was not
+/// reaped yet counts as gone.
 fn start_time(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command name may hold blanks and parentheses; what follows the last one is plain.
     let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    if fields.split_whitespace().next() == Some("Z") {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let field = fields.split_whitespace().nth(19).and_then(|field| field.parse().ok());
     field.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }

@@ -89,7 +89,9 @@ fn job_failure(job: &Job) -> CliError {
         return CliError::new(code, exit, "the job failed and the server gave no reason");
     };
     let lower = first.detail.to_ascii_lowercase();
-    let (code, exit) = if lower.contains("quota") || lower.contains("insufficient") {
+    let (code, exit) = if first.title == api_types::details::title::INSUFFICIENT_RESOURCES {
+        ("E-CAPACITY", Exit::Quota)
+    } else if X {
         ("E-QUOTA", Exit::Quota)
     } else if lower.contains("route")
         && (lower.contains("already exists")

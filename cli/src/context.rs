@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use crate::client::{Call, Client, Query, Tokens, normalize};
 use crate::config::{Config, Named};
 use crate::environment::Environment;
-use crate::error::{CliError, Outcome};
+use crate::error::{CliError, Exit, Outcome};
 use crate::ui::Ui;
 
 pub(crate) struct Context {
@@ -169,9 +169,13 @@ pub(crate) fn take_links(config: &mut Config, root: &RootDocument) {
 }
 
 fn no_api() -> CliError {
-    CliError::usage("no server is known yet")
-        .hint("slipway login -a http://127.0.0.1:8080")
-        .hint("slipway up  starts one on this host")
+    CliError::new(
+        "E-LOGIN",
+        Exit::Login,
+        "not logged in: no server is known yet",
+    )
+    .hint("slipway login -a http://127.0.0.1:8080")
+    .hint("slipway up  starts one on this host")
 }
 
 fn no_target() -> CliError {

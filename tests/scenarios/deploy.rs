@@ -125,11 +125,9 @@ fn unchanged_files_are_not_sent_again() {
     let second = platform.run_in(&source, &["push", "web", "-m", "64M", "--json"]).ok();
     let sent = |ran: &crate::harness::Ran| {
         let events = ran.stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let mut uploads = events.filter(|event| event["event"] == "upload");
-        uploads.next_back().map(|event| (event["sent_bytes"].as_u64(), event["total_bytes"].as_u64()))
+        let mut uploads = events.filter(|event| event["event"] == "upload.done");
+        uploads.next_back().map(|event| (event["files"].as_u64(), event["sent"].as_u64()))
     };
-    let ((first_sent, first_total), (second_sent, _)) =
-        (sent(&first).expect("an upload"), sent(&second).expect("an upload"));
-    assert_eq!(first_sent, first_total);
-    assert_eq!(second_sent, Some(0));
+    assert_eq!(sent(&first).expect("an upload"), (Some(3), Some(3)));
+    assert_eq!(sent(&second).expect("an upload"), (Some(3), Some(0)));
 }

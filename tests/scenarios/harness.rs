@@ -237,7 +237,9 @@ pub(crate) fn signal(pid: i32, signal: &str) {
 }
 
 pub(crate) fn is_alive(pid: i32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    // What has ended and was not reaped yet is dead too.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Sends one request and reads to the end of the connection.

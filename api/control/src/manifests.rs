@@ -45,11 +45,14 @@ impl Control {
             match self.apply_app(actor, space, app).await {
                 Ok(()) => {}
                 Err(Error::Internal(source)) => return Err(Error::Internal(source)),
-                Err(error) => errors.push(JobError {
-                    code: 10008,
-                    title: "CF-UnprocessableEntity".into(),
-                    detail: format!("For application '{name}': {error}"),
-                }),
+                Err(error) => {
+                    let (code, title) = match &error {
+                        Error::NoCapacity(_) => (170_008, "CF-InsufficientResources"),
+                        _ => (10008, "CF-UnprocessableEntity"),
+                    };
+                    let detail = format!("For application '{name}': {error}");
+                    errors.push(JobError { code, title: title.into(), detail });
+                }
             }
         }
         let state = if errors.is_empty() {

@@ -29,6 +29,9 @@ pub struct Droplet {
     pub buildpacks: Option<Vec<DropletBuildpack>>,
     #[serde(default)]
     pub stack: Option<String>,
+    /// The image's layers, lowest first. Slipway's own; Cloud Foundry's droplets have none.
+    #[serde(default)]
+    pub layers: Vec<DropletLayer>,
     /// Of a `docker` droplet.
     #[serde(default)]
     pub image: Option<String>,
@@ -50,6 +53,18 @@ pub enum DropletState {
     Copying,
     Failed,
     Expired,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DropletLayer {
+    /// `runtime`, `dependencies` or `app`.
+    pub kind: String,
+    /// `sha256:` and the digest of the uncompressed tar: equal content has an equal one.
+    pub diff_id: String,
+    /// Bytes of the uncompressed tar.
+    pub size: u64,
+    /// Bytes that a cell transfers.
+    pub compressed_size: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

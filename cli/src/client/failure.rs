@@ -65,7 +65,7 @@ fn classify(status: StatusCode, entry: &ErrorEntry, path: &str) -> (&'static str
         400..=499 => {
             if name == title::QUOTA_EXCEEDED
                 || name == title::INSUFFICIENT_RESOURCES
-                || says(&["quota", "insufficient"])
+                || says(&["quota", "insufficient", "fits no cell"])
             {
                 ("E-QUOTA", Exit::Quota)
             } else if says(&[
@@ -195,6 +195,14 @@ mod tests {
                 "/v3/x",
                 "E-CONFLICT",
                 13,
+            ),
+            (
+                422,
+                "CF-UnprocessableEntity",
+                "For application 'a': an instance with 900G of memory fits no cell: the largest has 2G",
+                "/v3/spaces/s/actions/apply_manifest",
+                "E-QUOTA",
+                12,
             ),
             (
                 422,

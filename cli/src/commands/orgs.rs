@@ -1,10 +1,8 @@
 //! Orgs and spaces.
 
-use api_types::details::SPACE_NAME_TAKEN;
-use api_types::{CreateSpace as NewSpace, CreateSpaceRelationships, Organization, Space, ToOne};
+use api_types::{Organization, Space};
 use serde_json::json;
 
-use super::done;
 use crate::client::Query;
 use crate::context::Context;
 use crate::error::{CliError, Outcome};
@@ -16,14 +14,6 @@ pub(crate) struct Orgs {}
 /// List the spaces of the org
 #[derive(Debug, clap::Args)]
 pub(crate) struct Spaces {}
-
-/// Create a space
-#[derive(Debug, clap::Args)]
-pub(crate) struct CreateSpace {
-    pub(crate) space: String,
-    #[arg(short, long)]
-    pub(crate) org: Option<String>,
-}
 
 pub(crate) async fn orgs(cx: &Context) -> Outcome {
     let orgs: Vec<Organization> = cx
@@ -57,7 +47,7 @@ pub(crate) async fn spaces(cx: &Context) -> Outcome {
     )
 }
 
-/// A space need not be targeted to list spaces, or to make the first one.
+/// A space need not be targeted to list spaces.
 async fn targeted_org(cx: &Context) -> Outcome<crate::config::Named> {
     match (&cx.environment().org, &cx.config.org) {
         (Some(name), _) => cx.client.find_org(name).await,
@@ -67,34 +57,5 @@ async fn targeted_org(cx: &Context) -> Outcome<crate::config::Named> {
                 .hint("slipway target -o ORG")
                 .hint("slipway orgs")
         }),
-    }
-}
-
-impl CreateSpace {
-    pub(crate) async fn run(self, cx: &Context) -> Outcome {
-        let org = match &self.org {
-            Some(name) => cx.client.find_org(name).await?,
-            None => targeted_org(cx).await?,
-        };
-        let relationships = CreateSpaceRelationships {
-            organization: ToOne::to(&org.guid),
-        };
-        let request = NewSpace {
-            name: self.space.clone(),
-            relationships,
-            metadata: None,
-        };
-        let said = match cx.client.post::<Space>("/v3/spaces", &request).await {
-            Ok(space) => format!(
-                "{} is created; slipway target -o {} -s {}",
-                space.name, org.name, space.name
-            ),
-            // As in `cf`, what is already so is a success.
-            Err(error) if error.message.contains(SPACE_NAME_TAKEN) => {
-                format!("{} exists already", self.space)
-            }
-            Err(error) => return Err(error),
-        };
-        done(cx, json!({"org": org.name, "space": self.space}), said)
     }
 }

@@ -1,7 +1,9 @@
 //! Droplets.
 
 use api_control::records;
-use api_types::{AppRelationship, Droplet, DropletBuildpack, DropletState, Lifecycle};
+use api_types::{
+    AppRelationship, Droplet, DropletBuildpack, DropletLayer, DropletState, Lifecycle,
+};
 
 use super::time;
 use crate::urls::Urls;
@@ -11,6 +13,20 @@ pub(crate) fn droplet(urls: &Urls, droplet: &records::Droplet) -> Droplet {
     Droplet {
         process_types,
         ..droplet_in_list(urls, droplet)
+    }
+}
+
+fn layer(layer: &model::droplet::Layer) -> DropletLayer {
+    let kind = match layer.kind {
+        model::droplet::LayerKind::Runtime => "runtime",
+        model::droplet::LayerKind::Dependencies => "dependencies",
+        model::droplet::LayerKind::App => "app",
+    };
+    DropletLayer {
+        kind: kind.into(),
+        diff_id: layer.diff_id.to_string(),
+        size: layer.size,
+        compressed_size: layer.compressed_size,
     }
 }
 
@@ -38,6 +54,7 @@ pub(crate) fn droplet_in_list(urls: &Urls, droplet: &records::Droplet) -> Drople
         },
         buildpacks: Some(buildpacks.collect()),
         stack: Some(droplet.image.stack.to_string()),
+        layers: droplet.image.layers.iter().map(layer).collect(),
         relationships: AppRelationship::to(droplet.app.to_string()),
         links: urls.links([
             ("self", own),
