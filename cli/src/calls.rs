@@ -89,9 +89,11 @@ fn job_failure(job: &Job) -> CliError {
         return CliError::new(code, exit, "the job failed and the server gave no reason");
     };
     let lower = first.detail.to_ascii_lowercase();
-    let (code, exit) = if first.title == api_types::details::title::INSUFFICIENT_RESOURCES {
+    let no_room = first.title == api_types::details::title::INSUFFICIENT_RESOURCES
+        || lower.contains("fits no cell");
+    let (code, exit) = if no_room {
         ("E-CAPACITY", Exit::Quota)
-    } else if X {
+    } else if lower.contains("quota") || lower.contains("insufficient") {
         ("E-QUOTA", Exit::Quota)
     } else if lower.contains("route")
         && (lower.contains("already exists")

@@ -63,10 +63,9 @@ fn classify(status: StatusCode, entry: &ErrorEntry, path: &str) -> (&'static str
         429 => ("E-BUSY", Exit::TryAgain),
         502..=504 => ("E-SERVER", Exit::Unavailable),
         400..=499 => {
-            if name == title::QUOTA_EXCEEDED
-                || name == title::INSUFFICIENT_RESOURCES
-                || says(&["quota", "insufficient", "fits no cell"])
-            {
+            if name == title::INSUFFICIENT_RESOURCES || says(&["fits no cell"]) {
+                ("E-CAPACITY", Exit::Quota)
+            } else if name == title::QUOTA_EXCEEDED || says(&["quota", "insufficient"]) {
                 ("E-QUOTA", Exit::Quota)
             } else if says(&[
                 "route already exists",
@@ -201,7 +200,7 @@ mod tests {
                 "CF-UnprocessableEntity",
                 "For application 'a': an instance with 900G of memory fits no cell: the largest has 2G",
                 "/v3/spaces/s/actions/apply_manifest",
-                "E-QUOTA",
+                "E-CAPACITY",
                 12,
             ),
             (
