@@ -28,6 +28,7 @@ pub(crate) fn layers(
     sources.push(LayerSource {
         kind: LayerKind::App,
         paths: vec!["app".into()],
+        except: Vec::new(),
         cache_key: None,
     });
     sources.sort_by_key(|source| rank(source.kind));
@@ -44,7 +45,7 @@ pub(crate) fn layers(
                 cached.layer
             }
             None => {
-                let layer = layer::write(home, source.kind, &source.paths, out)?;
+                let layer = layer::write(home, source.kind, &source.paths, &source.except, out)?;
                 if let Some(key) = &source.cache_key {
                     // The next build is slower without it, and this one is as good.
                     if cache

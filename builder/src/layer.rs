@@ -17,11 +17,12 @@ const OWNER: u64 = 2000;
 const ZSTD_LEVEL: i32 = 3;
 const MAX_FILES: usize = 1_000_000;
 
-/// Writes `paths` of the home folder, with all they hold and the folders they lie in, to `out/<hex diff id>.tar.zst`.
+/// Writes `paths` of the home folder but the files `except`, with all they hold and the folders they lie in, to `out/<hex diff id>.tar.zst`.
 pub(crate) fn write(
     home: &Path,
     kind: LayerKind,
     paths: &[PathBuf],
+    except: &[PathBuf],
     out: &Path,
 ) -> io::Result<Layer> {
     let mut entries = Vec::new();
@@ -35,6 +36,7 @@ pub(crate) fn write(
     }
     entries.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     entries.dedup();
+    entries.retain(|entry| !except.contains(entry));
 
     let unfinished = out.join("layer.part");
     let file = Counting {
@@ -187,8 +189,14 @@ mod tests {
         tree(second.path(), true);
         let paths = [PathBuf::from("deps/java")];
         let [one, two] = [&first, &second].map(|home| {
-            let layer =
-                write(home.path(), LayerKind::Dependencies, &paths, home.path()).expect("written");
+            let layer = write(
+                home.path(),
+                LayerKind::Dependencies,
+                &paths,
+                &[],
+                home.path(),
+            )
+            .expect("written");
             (
                 fs::read(archive_path(home.path(), &layer.diff_id)).expect("read"),
                 layer,

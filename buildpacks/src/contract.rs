@@ -98,6 +98,8 @@ pub struct LayerSource {
     pub kind: LayerKind,
     /// Files and folders, relative to the home folder.
     pub paths: Vec<PathBuf>,
+    /// Left out of what lies below `paths`, relative to the home folder.
+    pub except: Vec<PathBuf>,
     /// Names the content for good: a layer that the cache has under this key is used as it is, and `paths` need not exist.
     pub cache_key: Option<String>,
 }

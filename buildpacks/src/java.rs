@@ -164,7 +164,7 @@ impl Buildpack for Java {
             detected,
             ..BuildOutput::default()
         };
-        output.layers.push(runtime::prepare(context, &jdk)?);
+        output.layers.extend(runtime::prepare(context, &jdk)?);
         artifact::collect_dependencies(context, &built, launch.as_ref(), &mut output)?;
         artifact::remove_litter(context, &built, launch.as_ref())?;
         if let Some(launch) = launch {
@@ -183,6 +183,7 @@ fn layer(context: &BuildContext<'_>, kind: LayerKind, path: &str) -> Option<Laye
     present.then(|| LayerSource {
         kind,
         paths: vec![path.into()],
+        except: Vec::new(),
         cache_key: None,
     })
 }

@@ -33,7 +33,10 @@ fn a_pom_and_one_class_run_and_the_same_source_gives_the_same_app_layer() {
     ];
     let first = Site::new();
     let image = first.build(&files).image();
-    assert_eq!(kinds(&image), [LayerKind::Runtime, LayerKind::App]);
+    assert_eq!(
+        kinds(&image),
+        [LayerKind::Runtime, LayerKind::Runtime, LayerKind::App]
+    );
     assert_eq!(image.buildpacks[0].detected, "Maven project, Java 17");
     assert_eq!(
         image.process_types["web"],
@@ -79,7 +82,12 @@ fn runtime_dependencies_are_a_layer_and_on_the_class_path() {
     let image = site.build(&files).image();
     assert_eq!(
         kinds(&image),
-        [LayerKind::Runtime, LayerKind::Dependencies, LayerKind::App]
+        [
+            LayerKind::Runtime,
+            LayerKind::Runtime,
+            LayerKind::Dependencies,
+            LayerKind::App
+        ]
     );
     let said = site.launch(
         &image,
@@ -102,7 +110,7 @@ fn runtime_dependencies_are_a_layer_and_on_the_class_path() {
         files[2].clone(),
     ];
     let new = changed.build(&files).image();
-    assert_eq!(new.layers[..2], image.layers[..2]);
+    assert_eq!(new.layers[..3], image.layers[..3]);
     assert_ne!(
         digest_of(&new, LayerKind::App),
         digest_of(&image, LayerKind::App)
@@ -125,7 +133,10 @@ fn a_shaded_jar_runs_by_itself_and_is_the_same_each_time() {
     ];
     let site = Site::new();
     let image = site.build(&files).image();
-    assert_eq!(kinds(&image), [LayerKind::Runtime, LayerKind::App]);
+    assert_eq!(
+        kinds(&image),
+        [LayerKind::Runtime, LayerKind::Runtime, LayerKind::App]
+    );
     assert_eq!(
         image.process_types["web"],
         "exec \"$DEPS_DIR/java/bin/start-java\" -jar \"$HOME/target/app-1.0.jar\""

@@ -17,7 +17,7 @@ use crate::command;
 use crate::contract::{BuildContext, BuildFailure, LayerSource};
 
 /// Part of the cache key: raise it when the same inputs give another layer.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What apps may need, as far as the JDK has it. One set for all, so that all share one layer.
 const MODULES: &[&str] = &[
@@ -44,32 +44,45 @@ const MODULES: &[&str] = &[
 /// to it.
 const LAYER_TIME: Duration = Duration::from_secs(315_532_801);
 
+/// Where the JVM looks for the archive of its own classes.
+const CLASS_DATA: &str = "deps/java/jre/lib/server/classes.jsa";
+
+/// The runtime, and the archive of its classes as a layer of its own: two dumps of one runtime are seldom the same to the
+/// byte, while the runtime is, and is the layer that all apps share.
 pub(super) fn prepare(
     context: &mut BuildContext<'_>,
     jdk: &Jdk,
-) -> Result<LayerSource, BuildFailure> {
+) -> Result<Vec<LayerSource>, BuildFailure> {
     let modules: Vec<&str> = MODULES
         .iter()
         .copied()
         .filter(|module| jdk.modules.iter().any(|have| have == module))
         .collect();
     let certificates = jdk.home.join("lib/security/cacerts");
-    let layer = LayerSource {
+    let key = cache_key(jdk, &modules, &certificates);
+    let layer = |paths: &[&str], except: &[&str], key: String| LayerSource {
         kind: LayerKind::Runtime,
-        paths: ["deps/java/bin", "deps/java/jre", "profile.d/java.sh"]
-            .map(PathBuf::from)
-            .into(),
-        cache_key: Some(cache_key(jdk, &modules, &certificates)),
+        paths: paths.iter().map(PathBuf::from).collect(),
+        except: except.iter().map(PathBuf::from).collect(),
+        cache_key: Some(key),
     };
-    if layer
-        .cache_key
-        .as_ref()
-        .is_some_and(|key| context.layers.find(key).is_some())
+    let mut layers = vec![
+        layer(
+            &["deps/java/bin", "deps/java/jre", "profile.d/java.sh"],
+            &[CLASS_DATA],
+            key.clone(),
+        ),
+        layer(&[CLASS_DATA], &[], format!("class data of {key}")),
+    ];
+    if layers
+        .iter()
+        .flat_map(|layer| &layer.cache_key)
+        .all(|key| context.layers.find(key).is_some())
     {
         context
             .output
             .line(&format!("Java runtime {}: unchanged", jdk.runtime_version));
-        return Ok(layer);
+        return Ok(layers);
     }
     let folder = context.home.join("deps/java");
     let jre = folder.join("jre");
@@ -89,7 +102,10 @@ pub(super) fn prepare(
     finish(&jre, &certificates).map_err(BuildFailure::io("complete the Java runtime"))?;
     write_scripts(&context.home).map_err(BuildFailure::io("write the start script"))?;
     share_class_data(context, &jre);
-    Ok(layer)
+    if !context.home.join(CLASS_DATA).is_file() {
+        layers.pop();
+    }
+    Ok(layers)
 }
 
 fn cache_key(jdk: &Jdk, modules: &[&str], certificates: &Path) -> String {
@@ -200,9 +216,8 @@ fn write_scripts(home: &Path) -> io::Result<()> {
     fs::write(home.join("profile.d/java.sh"), start::PROFILE)
 }
 
-/// jlink leaves out the archive of the JDK's own classes, which saves a third of every start. Dumped with the serial
-/// collector, since only then are two dumps the same to the byte, and the layer one layer for all apps. Without it
-/// everything still works.
+/// jlink leaves out the archive of the JDK's own classes, which saves a third of every start. Without it everything still
+/// works.
 fn share_class_data(context: &mut BuildContext<'_>, jre: &Path) {
     let java = || {
         let mut command = Command::new(jre.join("bin/java"));
