@@ -19,6 +19,7 @@ mod network;
 mod privileges;
 pub mod protocol;
 mod rootfs;
+mod running;
 mod supervise;
 mod sys;
 
