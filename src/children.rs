@@ -27,21 +27,49 @@ pub(crate) struct Running {
 }
 
 /// Starts `slipway ROLE ARGS` in a process group of its own, with `listeners` from descriptor 3 on.
-pub(crate) fn start(paths: &Paths, role: &str, args: &[String], listeners: &[&OwnedFd]) -> anyhow::Result<Running> {
+pub(crate) fn start(
+    paths: &Paths,
+    role: &str,
+    args: &[String],
+    listeners: &[&OwnedFd],
+) -> anyhow::Result<Running> {
     let exe = std::env::current_exe().context("this program's own file can't be found")?;
-    let log = fs::OpenOptions::new().create(true).append(true).open(paths.log(role))?;
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(paths.log(role))?;
     let mut command = Command::new(exe);
-    command.arg(role).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+        .arg(role)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
     command.process_group(0);
-    pass(&mut command, listeners.iter().map(|listener| listener.as_raw_fd()).collect());
-    let child = command.spawn().with_context(|| format!("the {role} can't be started"))?;
+    pass(
+        &mut command,
+        listeners
+            .iter()
+            .map(|listener| listener.as_raw_fd())
+            .collect(),
+    );
+    let child = command
+        .spawn()
+        .with_context(|| format!("the {role} can't be started"))?;
     let pid = i32::try_from(child.id()).context("a pid")?;
     write_pid(paths, role, pid)?;
     let pidfd = watch(pid)?;
-    Ok(Running { pid, pidfd, child: Some(child) })
+    Ok(Running {
+        pid,
+        pidfd,
+        child: Some(child),
+    })
 }
 
-#[allow(unsafe_code, reason = "descriptors are passed on by number between fork and exec")]
+#[allow(
+    unsafe_code,
+    reason = "descriptors are passed on by number between fork and exec"
+)]
 fn pass(command: &mut Command, fds: Vec<RawFd>) {
     let place = move || {
         // First out of the way of the numbers they are to get, then there.
@@ -68,7 +96,11 @@ fn pass(command: &mut Command, fds: Vec<RawFd>) {
 
 /// The process that the pid file of a role names, if it still is the one.
 pub(crate) fn find(paths: &Paths, role: &str) -> Option<i32> {
-    let pid = fs::read_to_string(paths.pid(role)).ok()?.trim().parse().ok()?;
+    let pid = fs::read_to_string(paths.pid(role))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     let started = fs::read_to_string(paths.started(role)).ok()?;
     (start_time(pid).ok()?.to_string() == started.trim()).then_some(pid)
 }
@@ -78,7 +110,11 @@ pub(crate) fn adopt(paths: &Paths, role: &str) -> Option<Running> {
     let pid = find(paths, role)?;
     let pidfd = watch(pid).ok()?;
     // The pid may have been given on between the look and the watch.
-    (find(paths, role) == Some(pid)).then_some(Running { pid, pidfd, child: None })
+    (find(paths, role) == Some(pid)).then_some(Running {
+        pid,
+        pidfd,
+        child: None,
+    })
 }
 
 pub(crate) fn write_pid(paths: &Paths, role: &str, pid: i32) -> anyhow::Result<()> {
@@ -95,22 +131,34 @@ pub(crate) fn write_pid(paths: &Paths, role: &str, pid: i32) -> anyhow::Result<(
 fn start_time(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command name may hold blanks and parentheses; what follows the last one is plain.
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let fields = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest)
+        .unwrap_or_default();
     if fields.split_whitespace().next() == Some("Z") {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let field = fields.split_whitespace().nth(19).and_then(|field| field.parse().ok());
+    let field = fields
+        .split_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok());
     field.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-#[allow(unsafe_code, reason = "the safe constructor is deprecated in favour of this one")]
+#[allow(
+    unsafe_code,
+    reason = "the safe constructor is deprecated in favour of this one"
+)]
 fn watch(pid: i32) -> io::Result<AsyncFd<OwnedFd>> {
     let pidfd = open_pidfd(pid)?;
     // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
 }
 
-#[allow(unsafe_code, reason = "the standard library has no stable pidfd for foreign processes")]
+#[allow(
+    unsafe_code,
+    reason = "the standard library has no stable pidfd for foreign processes"
+)]
 fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes a pid and flags; the result is checked.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -138,11 +186,22 @@ impl Running {
         tokio::time::timeout(patience, self.ended()).await.is_ok()
     }
 
-    #[allow(unsafe_code, reason = "signals through a pidfd reach this very process and no other")]
+    #[allow(
+        unsafe_code,
+        reason = "signals through a pidfd reach this very process and no other"
+    )]
     pub(crate) fn signal(&self, signal: i32) {
         let fd = self.pidfd.get_ref().as_raw_fd();
         // SAFETY: pidfd_send_signal with no siginfo; a process that has ended is a harmless error.
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                fd,
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
     }
 
     /// Asks a process to end, and makes it after `patience`.
@@ -163,7 +222,8 @@ impl Running {
         if copy < 0 {
             return Err(io::Error::last_os_error());
         }
-        let copy = RawFd::try_from(copy).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let copy =
+            RawFd::try_from(copy).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         // SAFETY: the kernel just made this descriptor for us.
         Ok(unsafe { OwnedFd::from_raw_fd(copy) })
     }

@@ -26,9 +26,16 @@ pub(crate) struct Args {
 const GRACE: Duration = Duration::from_secs(10);
 const SUPERVISOR_GRACE: Duration = Duration::from_secs(60);
 
-#[allow(clippy::print_stderr, reason = "a command talks to the person who runs it")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a command talks to the person who runs it"
+)]
 pub(crate) fn main(args: Args) -> i32 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("✗ could not start: {error}");
@@ -44,7 +51,10 @@ pub(crate) fn main(args: Args) -> i32 {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "a command talks to the person who runs it")]
+#[allow(
+    clippy::print_stdout,
+    reason = "a command talks to the person who runs it"
+)]
 async fn run(args: Args) -> anyhow::Result<()> {
     let paths = Paths::new(args.data)?;
     let Some(settings) = Settings::load(&paths)? else {
@@ -53,7 +63,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut stopped = 0;
     // The supervisor first: it would start the others again.
-    for (role, patience) in [("up", SUPERVISOR_GRACE), ("router", GRACE), ("server", GRACE), ("cell", GRACE)] {
+    for (role, patience) in [
+        ("up", SUPERVISOR_GRACE),
+        ("router", GRACE),
+        ("server", GRACE),
+        ("cell", GRACE),
+    ] {
         if let Some(mut running) = children::adopt(&paths, role) {
             running.stop(patience).await;
             stopped += 1;
@@ -66,7 +81,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
                 .await
                 .context("the containers can't be reached")?;
             let count = stop_all(&engine).await?;
-            engine.uninstall().await.context("the host's network and cgroups can't be cleaned")?;
+            engine
+                .uninstall()
+                .await
+                .context("the host's network and cgroups can't be cleaned")?;
             count
         }
         Isolation::Process => stop_all(&ProcessEngine::new(&paths.engine_state(), exe)?).await?,
@@ -74,14 +92,20 @@ async fn run(args: Args) -> anyhow::Result<()> {
     if stopped == 0 && instances == 0 {
         println!("nothing was running in {}", paths.data().display());
     } else {
-        println!("stopped the platform and {instances} container(s) in {}", paths.data().display());
+        println!(
+            "stopped the platform and {instances} container(s) in {}",
+            paths.data().display()
+        );
     }
     Ok(())
 }
 
 /// Ends all containers, gracefully, and takes away what is left of them.
 async fn stop_all<E: Engine>(engine: &E) -> anyhow::Result<usize> {
-    let containers = engine.adopt().await.context("the containers can't be listed")?;
+    let containers = engine
+        .adopt()
+        .await
+        .context("the containers can't be listed")?;
     let count = containers.len();
     let mut ends = tokio::task::JoinSet::new();
     for container in containers {
@@ -96,6 +120,9 @@ async fn stop_all<E: Engine>(engine: &E) -> anyhow::Result<usize> {
     while let Some(end) = ends.join_next().await {
         end?.context("a container can't be removed")?;
     }
-    engine.sweep(&[]).await.context("leftovers can't be removed")?;
+    engine
+        .sweep(&[])
+        .await
+        .context("leftovers can't be removed")?;
     Ok(count)
 }

@@ -17,9 +17,15 @@ const DEFAULT_FILTER: &str = "info,nlink=error";
 
 /// Sends this process's tracing to `path`, and its panics too. `SLIPWAY_LOG` filters, as in `info,router=debug`.
 pub(crate) fn to_file(path: &Path) -> anyhow::Result<()> {
-    let writer = RotatingFile::open(path).with_context(|| format!("the log file {} can't be opened", path.display()))?;
-    let filter = EnvFilter::try_from_env("SLIPWAY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).init();
+    let writer = RotatingFile::open(path)
+        .with_context(|| format!("the log file {} can't be opened", path.display()))?;
+    let filter =
+        EnvFilter::try_from_env("SLIPWAY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(writer)
+        .init();
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
     Ok(())
 }
@@ -38,13 +44,21 @@ impl RotatingFile {
     fn open(path: &Path) -> io::Result<Self> {
         let file = append(path)?;
         let size = file.metadata()?.len();
-        Ok(Self(Arc::new(Mutex::new(Current { path: path.to_owned(), file, size }))))
+        Ok(Self(Arc::new(Mutex::new(Current {
+            path: path.to_owned(),
+            file,
+            size,
+        }))))
     }
 }
 
 fn append(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
 }
 
 impl Write for RotatingFile {

@@ -20,7 +20,8 @@ impl Paths {
             Some(data) => data,
             None => default_data()?,
         };
-        let data = std::path::absolute(&data).with_context(|| format!("'{}' is not a folder's name", data.display()))?;
+        let data = std::path::absolute(&data)
+            .with_context(|| format!("'{}' is not a folder's name", data.display()))?;
         let paths = Self { data };
         let longest = paths.internal_socket();
         if longest.as_os_str().len() >= MAX_SOCKET_PATH {
@@ -42,7 +43,10 @@ impl Paths {
                 std::fs::create_dir_all(parent)?;
             }
             for folder in [self.data.clone(), self.run(), self.logs()] {
-                std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&folder)?;
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(&folder)?;
             }
             // Instances of other users pass through the folder to their own files, but cannot look around.
             std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o711))?;
@@ -50,7 +54,10 @@ impl Paths {
             std::fs::set_permissions(self.logs(), std::fs::Permissions::from_mode(0o700))
         };
         create().with_context(|| {
-            format!("the data folder {} can't be used; choose another with --data", self.data.display())
+            format!(
+                "the data folder {} can't be used; choose another with --data",
+                self.data.display()
+            )
         })
     }
 
@@ -128,7 +135,9 @@ fn default_data() -> anyhow::Result<PathBuf> {
     if let Some(home) = std::env::var_os("XDG_DATA_HOME").filter(|home| !home.is_empty()) {
         return Ok(PathBuf::from(home).join("slipway"));
     }
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).context("HOME is not set: name a folder with --data")?;
+    let home = std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .context("HOME is not set: name a folder with --data")?;
     Ok(PathBuf::from(home).join(".local/share/slipway"))
 }
 

@@ -11,10 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs a role to its end and returns the process's exit code. Roles log to their files; what ends them early is said
 /// there, and on stderr for whoever started the role by hand.
-#[allow(clippy::print_stderr, reason = "the last word of a process that failed")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the last word of a process that failed"
+)]
 pub(crate) fn main(role: &str, run: impl Future<Output = anyhow::Result<()>>) -> i32 {
     raise_open_files();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("slipway {role}: could not start its threads: {error}");
@@ -51,7 +57,10 @@ pub(crate) fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
 /// A proxied connection takes two descriptors, and the usual soft limit is 1,024.
 #[allow(unsafe_code, reason = "the standard library has no setrlimit")]
 fn raise_open_files() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the struct is ours and initialised; both calls only read or write it.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {

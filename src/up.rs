@@ -77,15 +77,27 @@ fn domain(text: &str) -> Result<String, String> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     let text = text.to_lowercase();
-    if text.len() <= 200 && text.split('.').all(label) { Ok(text) } else { Err(format!("'{text}' is not a domain name")) }
+    if text.len() <= 200 && text.split('.').all(label) {
+        Ok(text)
+    } else {
+        Err(format!("'{text}' is not a domain name"))
+    }
 }
 
-#[allow(clippy::print_stderr, reason = "the supervisor talks to the person who started it")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the supervisor talks to the person who started it"
+)]
 pub(crate) fn main(args: Args) -> i32 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("✗ could not start: {error}");
@@ -101,7 +113,10 @@ pub(crate) fn main(args: Args) -> i32 {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the supervisor talks to the person who started it")]
+#[allow(
+    clippy::print_stdout,
+    reason = "the supervisor talks to the person who started it"
+)]
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     if !args.listen.ip().is_loopback() && !args.insecure_http {
@@ -127,9 +142,27 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let front = settings.front;
-    let mut server = Child::new(SERVER, server_args(&paths, &settings, front), listeners.server(), adopted.server, &paths)?;
-    let mut cell = Child::new(CELL, cell_args(&paths, &engine), Vec::new(), adopted.cell, &paths)?;
-    let mut router = Child::new(ROUTER, router_args(&paths, &args, &settings), listeners.router(), adopted.router, &paths)?;
+    let mut server = Child::new(
+        SERVER,
+        server_args(&paths, &settings, front),
+        listeners.server(),
+        adopted.server,
+        &paths,
+    )?;
+    let mut cell = Child::new(
+        CELL,
+        cell_args(&paths, &engine),
+        Vec::new(),
+        adopted.cell,
+        &paths,
+    )?;
+    let mut router = Child::new(
+        ROUTER,
+        router_args(&paths, &args, &settings),
+        listeners.router(),
+        adopted.router,
+        &paths,
+    )?;
 
     let mut greeting = Box::pin(ready::greet(&paths, &settings, READY, began));
     let mut greeted = false;
@@ -174,18 +207,27 @@ fn lock(paths: &Paths) -> anyhow::Result<File> {
         .truncate(false)
         .write(true)
         .open(paths.lock())
-        .with_context(|| format!("the data folder {} can't be used; choose another with --data", paths.data().display()))?;
+        .with_context(|| {
+            format!(
+                "the data folder {} can't be used; choose another with --data",
+                paths.data().display()
+            )
+        })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            let who = children::find(paths, UP).map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            let who = children::find(paths, UP)
+                .map(|pid| format!(" (pid {pid})"))
+                .unwrap_or_default();
             bail!(
                 "another 'slipway up'{who} uses the data folder {}\n  try  slipway down --data {}   or another folder with --data",
                 paths.data().display(),
                 paths.data().display()
             )
         }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).context("the data folder can't be locked"),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).context("the data folder can't be locked")
+        }
     }
 }
 
@@ -208,7 +250,10 @@ impl Adopted {
 
     /// Where their listeners cannot be had, or do not fit, they are ended and started anew.
     async fn end(&mut self) {
-        for child in [self.server.take(), self.cell.take(), self.router.take()].into_iter().flatten() {
+        for child in [self.server.take(), self.cell.take(), self.router.take()]
+            .into_iter()
+            .flatten()
+        {
             let mut child = child;
             child.stop(DRAIN).await;
         }
@@ -248,34 +293,71 @@ impl Child {
             Some(running) => running,
             None => children::start(paths, role, &args, &listeners.iter().collect::<Vec<_>>())?,
         };
-        Ok(Self { role, args, listeners, running, since: Instant::now(), back_off: FIRST_BACK_OFF })
+        Ok(Self {
+            role,
+            args,
+            listeners,
+            running,
+            since: Instant::now(),
+            back_off: FIRST_BACK_OFF,
+        })
     }
 
-    #[allow(clippy::print_stderr, reason = "the supervisor talks to the person who started it")]
+    #[allow(
+        clippy::print_stderr,
+        reason = "the supervisor talks to the person who started it"
+    )]
     async fn restart(&mut self, paths: &Paths) -> anyhow::Result<()> {
         if self.since.elapsed() > STEADY {
             self.back_off = FIRST_BACK_OFF;
         }
-        eprintln!("the {} (pid {}) ended and is started again; its log: {}", self.role, self.running.pid, paths.log(self.role).display());
+        eprintln!(
+            "the {} (pid {}) ended and is started again; its log: {}",
+            self.role,
+            self.running.pid,
+            paths.log(self.role).display()
+        );
         tokio::time::sleep(self.back_off).await;
         self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
         self.since = Instant::now();
-        self.running = children::start(paths, self.role, &self.args, &self.listeners.iter().collect::<Vec<_>>())?;
+        self.running = children::start(
+            paths,
+            self.role,
+            &self.args,
+            &self.listeners.iter().collect::<Vec<_>>(),
+        )?;
         Ok(())
     }
 }
 
 fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<String> {
     let data = paths.data().display().to_string();
-    ["--data", &data, "--domain", &settings.domain, "--front-host", &front.ip().to_string(), "--front-port", &front.port().to_string()]
-        .map(str::to_owned)
-        .into()
+    [
+        "--data",
+        &data,
+        "--domain",
+        &settings.domain,
+        "--front-host",
+        &front.ip().to_string(),
+        "--front-port",
+        &front.port().to_string(),
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 fn cell_args(paths: &Paths, engine: &EngineArgs) -> Vec<String> {
     let data = paths.data().display().to_string();
-    let mut args =
-        ["--data", &data, "--isolation", engine.isolation.name(), "--pool", &engine.pool.to_string()].map(str::to_owned).to_vec();
+    let mut args = [
+        "--data",
+        &data,
+        "--isolation",
+        engine.isolation.name(),
+        "--pool",
+        &engine.pool.to_string(),
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for platform in &engine.platform {
         args.extend(["--platform".to_owned(), platform.to_string()]);
     }

@@ -49,12 +49,17 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = || InvalidDigest(text.chars().take(80).collect());
         let hex = text.strip_prefix("sha256:").ok_or_else(invalid)?;
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if hex.len() != 64
+            || !hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
             return Err(invalid());
         }
         let mut bytes = [0; 32];
         for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).map_err(|_| invalid())?;
+            *byte =
+                u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).map_err(|_| invalid())?;
         }
         Ok(Self(bytes))
     }
@@ -68,7 +73,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -80,7 +87,14 @@ mod tests {
     fn text_form_round_trips_and_bad_forms_are_refused() {
         let text = format!("sha256:{}", "0a".repeat(32));
         assert_eq!(text.parse::<Digest>().expect("valid").to_string(), text);
-        for bad in ["", "sha256:", "sha256:00", &"0a".repeat(32), &text.to_uppercase(), &format!("{text}00")] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:00",
+            &"0a".repeat(32),
+            &text.to_uppercase(),
+            &format!("{text}00"),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

@@ -33,7 +33,15 @@ impl HealthCheck {
     /// The default of a process type: `port` for `web`, `process` for all others.
     #[must_use]
     pub fn default_for(process_type: &str) -> Self {
-        let kind = if process_type == "web" { HealthCheckKind::Port } else { HealthCheckKind::Process };
-        Self { kind, start_timeout: Self::START_TIMEOUT, invocation_timeout: Self::INVOCATION_TIMEOUT }
+        let kind = if process_type == "web" {
+            HealthCheckKind::Port
+        } else {
+            HealthCheckKind::Process
+        };
+        Self {
+            kind,
+            start_timeout: Self::START_TIMEOUT,
+            invocation_timeout: Self::INVOCATION_TIMEOUT,
+        }
     }
 }

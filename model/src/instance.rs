@@ -45,9 +45,16 @@ impl InstanceState {
         use InstanceEvent as E;
         match (self, event) {
             (Self::Starting, E::BecameHealthy { address }) => Ok(Self::Running { address }),
-            (Self::Starting | Self::Running { .. } | Self::Stopping, E::StopRequested) => Ok(Self::Stopping),
-            (Self::Starting | Self::Running { .. } | Self::Stopping, E::Exited(exit)) => Ok(Self::Exited { exit }),
-            (_, event) => Err(RefusedTransition { from: self.name(), event: event.name() }),
+            (Self::Starting | Self::Running { .. } | Self::Stopping, E::StopRequested) => {
+                Ok(Self::Stopping)
+            }
+            (Self::Starting | Self::Running { .. } | Self::Stopping, E::Exited(exit)) => {
+                Ok(Self::Exited { exit })
+            }
+            (_, event) => Err(RefusedTransition {
+                from: self.name(),
+                event: event.name(),
+            }),
         }
     }
 
@@ -105,7 +112,11 @@ pub enum ExitReason {
     /// It wrote more than its disk limit.
     OutOfDisk { limit_bytes: u64, used_bytes: u64 },
     /// No health check passed within the start timeout.
-    NeverHealthy { timeout_s: u64, check: String, listening: Vec<Listener> },
+    NeverHealthy {
+        timeout_s: u64,
+        check: String,
+        listening: Vec<Listener>,
+    },
     /// It was healthy and a later check failed.
     BecameUnhealthy { check: String },
     /// The container could not be made.
@@ -143,7 +154,12 @@ mod tests {
     use super::*;
 
     fn exit() -> Exit {
-        Exit { reason: ExitReason::Exited, status: Some(1), ran_ms: 5, last_lines: vec![] }
+        Exit {
+            reason: ExitReason::Exited,
+            status: Some(1),
+            ran_ms: 5,
+            last_lines: vec![],
+        }
     }
 
     /// The whole table: every state with every event.
@@ -156,9 +172,16 @@ mod tests {
             InstanceState::Stopping,
             InstanceState::Exited { exit: exit() },
         ];
-        let events = [InstanceEvent::BecameHealthy { address }, InstanceEvent::StopRequested, InstanceEvent::Exited(exit())];
+        let events = [
+            InstanceEvent::BecameHealthy { address },
+            InstanceEvent::StopRequested,
+            InstanceEvent::Exited(exit()),
+        ];
         let table = states.iter().map(|state| {
-            events.iter().map(|event| state.after(event.clone()).map_or("-", |next| next.name())).collect::<Vec<_>>()
+            events
+                .iter()
+                .map(|event| state.after(event.clone()).map_or("-", |next| next.name()))
+                .collect::<Vec<_>>()
         });
         assert_eq!(
             table.collect::<Vec<_>>(),

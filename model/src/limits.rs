@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A whole number of mebibytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Megabytes(pub u32);
 
@@ -46,7 +48,12 @@ impl FromStr for Megabytes {
             "T" | "TB" | "TIB" => 1024 * 1024,
             _ => return Err(invalid()),
         };
-        digits.parse::<u32>().ok().and_then(|count| count.checked_mul(factor)).map(Self).ok_or_else(invalid)
+        digits
+            .parse::<u32>()
+            .ok()
+            .and_then(|count| count.checked_mul(factor))
+            .map(Self)
+            .ok_or_else(invalid)
     }
 }
 
@@ -61,7 +68,11 @@ pub struct Limits {
 
 impl Limits {
     /// Cloud Foundry's pid limit (capi-release), Slipway's default memory, Cloud Foundry's default disk.
-    pub const DEFAULT: Self = Self { memory: Megabytes(512), disk: Megabytes(1024), pids: 1024 };
+    pub const DEFAULT: Self = Self {
+        memory: Megabytes(512),
+        disk: Megabytes(1024),
+        pids: 1024,
+    };
 }
 
 #[cfg(test)]
@@ -70,7 +81,14 @@ mod tests {
 
     #[test]
     fn sizes_read_as_cloud_foundry_reads_them() {
-        for (text, want) in [("512M", 512), ("512MB", 512), ("1G", 1024), ("2gb", 2048), (" 64m ", 64), ("1T", 1 << 20)] {
+        for (text, want) in [
+            ("512M", 512),
+            ("512MB", 512),
+            ("1G", 1024),
+            ("2gb", 2048),
+            (" 64m ", 64),
+            ("1T", 1 << 20),
+        ] {
             assert_eq!(text.parse(), Ok(Megabytes(want)), "{text}");
         }
         for bad in ["", "512", "M", "-1M", "1.5G", "1K", "5000000T", "1 G B"] {
@@ -80,6 +98,9 @@ mod tests {
 
     #[test]
     fn sizes_print_in_the_largest_exact_unit() {
-        assert_eq!([Megabytes(512), Megabytes(1024), Megabytes(1536)].map(|m| m.to_string()), ["512M", "1G", "1536M"]);
+        assert_eq!(
+            [Megabytes(512), Megabytes(1024), Megabytes(1536)].map(|m| m.to_string()),
+            ["512M", "1G", "1536M"]
+        );
     }
 }

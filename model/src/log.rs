@@ -60,7 +60,9 @@ impl Serialize for LogSource {
 
 impl<'de> Deserialize<'de> for LogSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -97,9 +99,13 @@ mod base64_bytes {
         serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        base64::engine::general_purpose::STANDARD.decode(text).map_err(serde::de::Error::custom)
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -126,6 +132,9 @@ mod tests {
             bytes: vec![0, 255, b'\r', 0xc3],
         };
         let json = serde_json::to_string(&line).expect("serialises");
-        assert_eq!(serde_json::from_str::<LogLine>(&json).expect("parses"), line);
+        assert_eq!(
+            serde_json::from_str::<LogLine>(&json).expect("parses"),
+            line
+        );
     }
 }

@@ -66,11 +66,16 @@ impl Env {
 
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.expose().as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.expose().as_str())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.expose().as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.expose().as_str()))
     }
 
     #[must_use]
@@ -97,7 +102,10 @@ mod tests {
     fn debug_shows_names_but_no_values() {
         let env = Env::from_iter([("MONGODB_URI", "mongodb://user:hunter2@db/x")]);
         let shown = format!("{env:?}");
-        assert!(shown.contains("MONGODB_URI") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("MONGODB_URI") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 
     #[test]

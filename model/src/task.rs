@@ -21,8 +21,12 @@ pub enum TaskState {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum TaskOutcome {
     /// A build that produced a droplet whose layers are stored.
-    Staged { image: Image },
-    Failed { failure: StagingFailure },
+    Staged {
+        image: Image,
+    },
+    Failed {
+        failure: StagingFailure,
+    },
     Cancelled,
 }
 
@@ -31,20 +35,45 @@ pub enum TaskOutcome {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StagingFailure {
     /// No buildpack recognised the source.
-    NothingDetected { looked_for: Vec<String>, found: Vec<String>, hint: Option<String> },
+    NothingDetected {
+        looked_for: Vec<String>,
+        found: Vec<String>,
+        hint: Option<String>,
+    },
     /// A buildpack's command ended with a failure. Lines are the end of its output, at most 20.
-    BuildFailed { buildpack: String, command: String, status: i32, ran_ms: u64, last_lines: Vec<String> },
+    BuildFailed {
+        buildpack: String,
+        command: String,
+        status: i32,
+        ran_ms: u64,
+        last_lines: Vec<String>,
+    },
     /// A buildpack found the source unusable and says why.
-    Refused { buildpack: String, message: String, hint: Option<String> },
-    OutOfMemory { limit_bytes: u64 },
-    OutOfDisk { limit_bytes: u64 },
-    TimedOut { seconds: u64, last_lines: Vec<String> },
+    Refused {
+        buildpack: String,
+        message: String,
+        hint: Option<String>,
+    },
+    OutOfMemory {
+        limit_bytes: u64,
+    },
+    OutOfDisk {
+        limit_bytes: u64,
+    },
+    TimedOut {
+        seconds: u64,
+        last_lines: Vec<String>,
+    },
     /// The cell went away while the build ran.
     CellLost,
     /// No cell can take the build now.
-    NoCapacity { message: String },
+    NoCapacity {
+        message: String,
+    },
     /// A fault of the platform; details are in the server's log.
-    Internal { message: String },
+    Internal {
+        message: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

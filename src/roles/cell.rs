@@ -45,7 +45,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     logging::to_file(&paths.log("cell"))?;
     let shutdown = super::shutdown_on_signal()?;
     let exe = std::env::current_exe()?;
-    let mut config = cells_agent::Config::new(paths.cell_data(), paths.internal_socket(), exe.clone());
+    let mut config =
+        cells_agent::Config::new(paths.cell_data(), paths.internal_socket(), exe.clone());
     config.name = "cell-1".into();
     match args.engine.isolation {
         Isolation::Container => {
@@ -65,6 +66,9 @@ pub(crate) fn linux_config(paths: &Paths, exe: PathBuf, args: &EngineArgs) -> li
         state: paths.engine_state(),
         exe,
         cgroup: format!("slipway-{}", args.pool.to_string().replace('.', "-")),
-        network: NetworkConfig { pool: args.pool, platform_ports: args.platform.clone() },
+        network: NetworkConfig {
+            pool: args.pool,
+            platform_ports: args.platform.clone(),
+        },
     }
 }

@@ -25,8 +25,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     logging::to_file(&paths.log("router"))?;
     let listener = TcpListener::from(inherited(FIRST_INHERITED_FD));
     let shutdown = super::shutdown_on_signal()?;
-    let mut config =
-        router::Config::new(listener, paths.api_socket(), paths.internal_socket(), paths.route_table());
+    let mut config = router::Config::new(
+        listener,
+        paths.api_socket(),
+        paths.internal_socket(),
+        paths.route_table(),
+    );
     config.control_hosts = args.control_host;
     config.trusted_proxies = args.trusted_proxy;
     config.insecure_http = args.insecure_http;

@@ -30,7 +30,8 @@ pub(crate) const FIRST_INHERITED_FD: RawFd = 3;
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let paths = Paths::new(Some(args.data))?;
     logging::to_file(&paths.log("server"))?;
-    let [api, internal, admin] = [0, 1, 2].map(|offset| UnixListener::from(inherited(FIRST_INHERITED_FD + offset)));
+    let [api, internal, admin] =
+        [0, 1, 2].map(|offset| UnixListener::from(inherited(FIRST_INHERITED_FD + offset)));
     let shutdown = super::shutdown_on_signal()?;
     let config = Config {
         data: paths.server_data(),
@@ -38,14 +39,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         front_port: args.front_port,
         front_host: args.front_host,
         admin_user: "admin".into(),
-        admin_password: std::env::var("SLIPWAY_ADMIN_PASSWORD").ok().filter(|text| !text.is_empty()).map(Secret::new),
+        admin_password: std::env::var("SLIPWAY_ADMIN_PASSWORD")
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(Secret::new),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let control = Control::open(config).await.context("the server's data can't be opened")?;
+    let control = Control::open(config)
+        .await
+        .context("the server's data can't be opened")?;
     let tasks = TaskTracker::new();
     for (listener, routes) in [
-        (api, api_http::api(control.clone()).context("tokens can't be signed")?),
-        (internal, api_http::internal(control.clone(), shutdown.clone())),
+        (
+            api,
+            api_http::api(control.clone()).context("tokens can't be signed")?,
+        ),
+        (
+            internal,
+            api_http::internal(control.clone(), shutdown.clone()),
+        ),
         (admin, api_http::admin(control.clone())),
     ] {
         listener.set_nonblocking(true)?;

@@ -23,7 +23,11 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Children that still run keep their listeners, so that no connection is lost. Where that cannot be (they are not
     /// complete, or another front port is asked for), they are ended first.
-    pub(super) async fn obtain(paths: &Paths, args: &Args, adopted: &mut Adopted) -> anyhow::Result<Self> {
+    pub(super) async fn obtain(
+        paths: &Paths,
+        args: &Args,
+        adopted: &mut Adopted,
+    ) -> anyhow::Result<Self> {
         match Self::take_over(adopted, args) {
             Some(listeners) => Ok(listeners),
             None => {
@@ -36,20 +40,31 @@ impl Listeners {
     fn take_over(adopted: &Adopted, args: &Args) -> Option<Self> {
         let (router, server) = (adopted.router.as_ref()?, adopted.server.as_ref()?);
         let front = router.copy_fd(FIRST_INHERITED_FD).ok()?;
-        let address = TcpListener::from(front.try_clone().ok()?).local_addr().ok()?;
+        let address = TcpListener::from(front.try_clone().ok()?)
+            .local_addr()
+            .ok()?;
         if address != args.listen && args.listen.port() != 0 {
             return None;
         }
-        let [api, internal, admin] = [0, 1, 2].map(|offset| server.copy_fd(FIRST_INHERITED_FD + offset).ok());
-        Some(Self { front, api: api?, internal: internal?, admin: admin? })
+        let [api, internal, admin] =
+            [0, 1, 2].map(|offset| server.copy_fd(FIRST_INHERITED_FD + offset).ok());
+        Some(Self {
+            front,
+            api: api?,
+            internal: internal?,
+            admin: admin?,
+        })
     }
 
     fn bind(paths: &Paths, args: &Args) -> anyhow::Result<Self> {
-        let front = TcpListener::bind(args.listen).map_err(|error| front_error(error, args.listen))?;
+        let front =
+            TcpListener::bind(args.listen).map_err(|error| front_error(error, args.listen))?;
         let admin = match &args.admin_listen {
             None => bind_unix(&paths.admin_socket())?,
             Some(text) if text.starts_with(['/', '.']) => bind_unix(Path::new(text))?,
-            Some(text) => bail!("--admin-listen '{text}': name a unix socket by its path, which begins with '/' or '.'"),
+            Some(text) => bail!(
+                "--admin-listen '{text}': name a unix socket by its path, which begins with '/' or '.'"
+            ),
         };
         Ok(Self {
             front: front.into(),
@@ -73,7 +88,12 @@ impl Listeners {
     }
 
     fn copies(&self, fds: &[&OwnedFd]) -> Vec<OwnedFd> {
-        fds.iter().map(|fd| fd.try_clone().expect("a process may have a few more descriptors")).collect()
+        fds.iter()
+            .map(|fd| {
+                fd.try_clone()
+                    .expect("a process may have a few more descriptors")
+            })
+            .collect()
     }
 }
 
@@ -88,7 +108,9 @@ fn bind_unix(path: &Path) -> anyhow::Result<OwnedFd> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     };
-    Ok(bind().with_context(|| format!("the socket {} can't be made", path.display()))?.into())
+    Ok(bind()
+        .with_context(|| format!("the socket {} can't be made", path.display()))?
+        .into())
 }
 
 fn front_error(error: io::Error, listen: SocketAddr) -> anyhow::Error {
@@ -105,7 +127,11 @@ fn front_error(error: io::Error, listen: SocketAddr) -> anyhow::Error {
             listen.port(),
             listen.ip()
         ),
-        io::ErrorKind::AddrNotAvailable => format!("{} is no address of this host\n  try  slipway up --listen 127.0.0.1:{}", listen.ip(), listen.port()),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "{} is no address of this host\n  try  slipway up --listen 127.0.0.1:{}",
+            listen.ip(),
+            listen.port()
+        ),
         _ => format!("the address {listen} can't be opened: {error}"),
     };
     anyhow::anyhow!(text)

@@ -13,11 +13,16 @@ const POOL_ADDRESSES: u32 = 1 << 12;
 /// The first free pool, beginning at a place that depends on the data folder, so that several platforms on one host
 /// seldom meet.
 pub(super) fn free_pool(data: &Path) -> anyhow::Result<IpAddr> {
-    let routes = std::fs::read_to_string("/proc/net/route").context("the host's routes can't be read")?;
+    let routes =
+        std::fs::read_to_string("/proc/net/route").context("the host's routes can't be read")?;
     let taken = taken(&routes);
-    let start = data.as_os_str().as_encoded_bytes().iter().fold(0_u32, |hash, byte| {
-        hash.wrapping_mul(31).wrapping_add(u32::from(*byte))
-    });
+    let start = data
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0_u32, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(u32::from(*byte))
+        });
     for offset in 0..POOLS {
         let first = FIRST + (start.wrapping_add(offset) % POOLS) * POOL_ADDRESSES;
         let last = first + POOL_ADDRESSES - 1;

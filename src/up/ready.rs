@@ -17,20 +17,40 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOG_LINES: usize = 15;
 
 /// Completes when the platform can take a push, or says why it cannot.
-#[allow(clippy::print_stdout, reason = "the supervisor talks to the person who started it")]
-pub(super) async fn greet(paths: &Paths, settings: &Settings, patience: Duration, began: Instant) -> anyhow::Result<()> {
+#[allow(
+    clippy::print_stdout,
+    reason = "the supervisor talks to the person who started it"
+)]
+pub(super) async fn greet(
+    paths: &Paths,
+    settings: &Settings,
+    patience: Duration,
+    began: Instant,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience;
     while !is_ready(&paths.admin_socket()) {
         if Instant::now() > deadline {
             let tails = ["server", "cell", "router"].map(|role| log_tail(&paths.log(role)));
-            bail!("the platform did not become ready in {} s; the ends of its logs:\n{}", patience.as_secs(), tails.concat());
+            bail!(
+                "the platform did not become ready in {} s; the ends of its logs:\n{}",
+                patience.as_secs(),
+                tails.concat()
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let seconds = began.elapsed().as_secs_f32();
     let logged_in = log_in(paths, settings)?;
-    println!("Slipway {} is ready in {seconds:.1} s", env!("CARGO_PKG_VERSION"));
-    println!("  api       {}   (also http://api.{}:{})", settings.api_url(), settings.domain, settings.front.port());
+    println!(
+        "Slipway {} is ready in {seconds:.1} s",
+        env!("CARGO_PKG_VERSION")
+    );
+    println!(
+        "  api       {}   (also http://api.{}:{})",
+        settings.api_url(),
+        settings.domain,
+        settings.front.port()
+    );
     println!("  user      admin");
     println!("  password  in {}", paths.admin_password().display());
     println!("  data      {}", paths.data().display());
@@ -43,9 +63,15 @@ pub(super) async fn greet(paths: &Paths, settings: &Settings, patience: Duration
     if logged_in {
         println!("  next      slipway push     (in your app's folder; you are logged in)");
     } else {
-        println!("  next      slipway login -a {} -u admin     then, in your app's folder: slipway push", settings.api_url());
+        println!(
+            "  next      slipway login -a {} -u admin     then, in your app's folder: slipway push",
+            settings.api_url()
+        );
     }
-    println!("  stop      Ctrl-C stops the platform and leaves apps running; '{}' stops those too", settings.down_command(paths));
+    println!(
+        "  stop      Ctrl-C stops the platform and leaves apps running; '{}' stops those too",
+        settings.down_command(paths)
+    );
     std::io::stdout().flush()?;
     Ok(())
 }
@@ -68,7 +94,8 @@ fn log_in(paths: &Paths, settings: &Settings) -> anyhow::Result<bool> {
     if cli::has_target() {
         return Ok(false);
     }
-    let password = std::fs::read_to_string(paths.admin_password()).context("the admin's password can't be read")?;
+    let password = std::fs::read_to_string(paths.admin_password())
+        .context("the admin's password can't be read")?;
     // The password travels in the environment: argv can be read by every user of the host.
     let status = std::process::Command::new(std::env::current_exe()?)
         .args(["login", "-a", &settings.api_url(), "-u", "admin"])
@@ -83,6 +110,10 @@ fn log_in(paths: &Paths, settings: &Settings) -> anyhow::Result<bool> {
 fn log_tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines = text.lines().rev().take(LOG_LINES).collect::<Vec<_>>();
-    let lines = lines.into_iter().rev().map(|line| format!("    {line}\n")).collect::<String>();
+    let lines = lines
+        .into_iter()
+        .rev()
+        .map(|line| format!("    {line}\n"))
+        .collect::<String>();
     format!("  {}\n{lines}", path.display())
 }

@@ -23,13 +23,26 @@ pub(crate) struct Settings {
 impl Settings {
     pub(super) fn decide(paths: &Paths, args: &Args, front: SocketAddr) -> anyhow::Result<Self> {
         let known = Self::load(paths)?;
-        let isolation = if args.isolation == "process" { Isolation::Process } else { Isolation::Container };
+        let isolation = if args.isolation == "process" {
+            Isolation::Process
+        } else {
+            Isolation::Container
+        };
         let pool = match known {
             Some(known) => known.pool,
             None => network::free_pool(paths.data())?,
         };
-        let admin = args.admin_listen.as_ref().and_then(|text| text.parse().ok());
-        Ok(Self { domain: args.domain.clone(), front, isolation, pool, admin })
+        let admin = args
+            .admin_listen
+            .as_ref()
+            .and_then(|text| text.parse().ok());
+        Ok(Self {
+            domain: args.domain.clone(),
+            front,
+            isolation,
+            pool,
+            admin,
+        })
     }
 
     /// What the last `up` was started with; none where there was none.
@@ -37,10 +50,13 @@ impl Settings {
         match std::fs::read(paths.settings()) {
             Ok(bytes) => {
                 let settings = serde_json::from_slice(&bytes);
-                settings.map(Some).with_context(|| format!("{} is not readable", paths.settings().display()))
+                settings
+                    .map(Some)
+                    .with_context(|| format!("{} is not readable", paths.settings().display()))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{} is not readable", paths.settings().display())),
+            Err(error) => Err(error)
+                .with_context(|| format!("{} is not readable", paths.settings().display())),
         }
     }
 
@@ -55,12 +71,20 @@ impl Settings {
 
     pub(crate) fn engine_args(&self) -> EngineArgs {
         let platform = std::iter::once(self.front).chain(self.admin).collect();
-        EngineArgs { isolation: self.isolation, pool: self.pool, platform }
+        EngineArgs {
+            isolation: self.isolation,
+            pool: self.pool,
+            platform,
+        }
     }
 
     /// The address of the API in a form that needs no DNS.
     pub(crate) fn api_url(&self) -> String {
-        let host = if self.front.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { self.front.ip() };
+        let host = if self.front.ip().is_unspecified() {
+            IpAddr::from([127, 0, 0, 1])
+        } else {
+            self.front.ip()
+        };
         format!("http://{}", SocketAddr::new(host, self.front.port()))
     }
 

@@ -43,11 +43,21 @@ public class Main {
 #[test]
 fn plain_maven_source_answers_with_the_exact_uri_from_three_instances() {
     let platform = Platform::start();
-    let source = platform.app("plain", &[("pom.xml", POM), ("src/main/java/com/example/Main.java", MAIN)]);
+    let source = platform.app(
+        "plain",
+        &[
+            ("pom.xml", POM),
+            ("src/main/java/com/example/Main.java", MAIN),
+        ],
+    );
     let uri = "mongodb://us$er:p%40ss'\"\\@db.example:27017/guest?x=ü&y=${HOME}\nline";
-    platform.run_in(&source, &["push", "plain", "-m", "256M", "--no-start"]).ok();
+    platform
+        .run_in(&source, &["push", "plain", "-m", "256M", "--no-start"])
+        .ok();
     platform.run(&["set-env", "plain", "MONGODB_URI", uri]).ok();
-    let pushed = platform.run_in(&source, &["push", "plain", "-m", "256M", "-i", "3"]).ok();
+    let pushed = platform
+        .run_in(&source, &["push", "plain", "-m", "256M", "-i", "3"])
+        .ok();
     let last = pushed.stdout.lines().last().expect("a last line");
     let words = last.split_whitespace().collect::<Vec<_>>();
     assert!(matches!(words[..], ["live", _, "release", _, _]), "{last}");
@@ -64,6 +74,7 @@ fn plain_maven_source_answers_with_the_exact_uri_from_three_instances() {
     assert_eq!(indices.into_iter().collect::<Vec<_>>(), ["0", "1", "2"]);
 
     // The app layer of the same source is the same, byte for byte.
+    platform.run_in(&source, &["push", "plain"]).ok();
     let digests = app_layers(&platform, "plain");
     assert!(digests.len() >= 2, "{digests:?}");
     assert_eq!(digests[0], digests[1]);
@@ -76,12 +87,18 @@ fn plain_maven_source_answers_with_the_exact_uri_from_three_instances() {
 /// The newest builds' app layers, newest first, as the server stores them.
 fn app_layers(platform: &Platform, app: &str) -> Vec<String> {
     let found = platform.api_json(&format!("/v3/apps?names={app}"));
-    let guid = found["resources"][0]["guid"].as_str().expect("a guid").to_owned();
+    let guid = found["resources"][0]["guid"]
+        .as_str()
+        .expect("a guid")
+        .to_owned();
     let droplets = platform.api_json(&format!("/v3/apps/{guid}/droplets?order_by=-created_at"));
     let droplets = droplets["resources"].as_array().expect("a list");
     let digest = |droplet: &serde_json::Value| {
         let layers = droplet["layers"].as_array().expect("layers");
-        let app = layers.iter().find(|layer| layer["kind"] == "app").expect("an app layer");
+        let app = layers
+            .iter()
+            .find(|layer| layer["kind"] == "app")
+            .expect("an app layer");
         app["diff_id"].as_str().expect("a digest").to_owned()
     };
     droplets.iter().map(digest).collect()
@@ -96,23 +113,37 @@ fn scale_stop_start_and_delete_do_what_they_say() {
 
     platform.run(&["scale", "web", "-i", "2"]).ok();
     let both = eventually(Duration::from_secs(20), || {
-        let seen = (0..6).map(|_| platform.get("web", "/").body).collect::<BTreeSet<_>>();
+        let seen = (0..6)
+            .map(|_| platform.get("web", "/").body)
+            .collect::<BTreeSet<_>>();
         (seen.len() == 2).then_some(())
     });
     assert!(both.is_some(), "the second instance never answered");
 
     platform.run(&["stop", "web"]).ok();
-    let stopped = eventually(Duration::from_secs(20), || (platform.get("web", "/").status == 503).then_some(()));
+    let stopped = eventually(Duration::from_secs(20), || {
+        (platform.get("web", "/").status == 503).then_some(())
+    });
     assert!(stopped.is_some());
-    assert_eq!(platform.get("web", "/").header("X-Cf-RouterError"), Some("no_endpoints"));
+    assert_eq!(
+        platform.get("web", "/").header("X-Cf-RouterError"),
+        Some("no_endpoints")
+    );
     platform.run(&["start", "web"]).ok();
     assert_eq!(platform.get("web", "/").status, 200);
 
     let shown = platform.run(&["app", "web"]).ok();
-    assert!(shown.stdout.contains("running") && shown.stdout.contains("web.apps.test"), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("running") && shown.stdout.contains("web.apps.test"),
+        "{}",
+        shown.stdout
+    );
     platform.run(&["delete", "web", "-f", "-r"]).ok();
     let gone = platform.get("web", "/");
-    assert_eq!((gone.status, gone.header("X-Cf-RouterError")), (404, Some("unknown_route")));
+    assert_eq!(
+        (gone.status, gone.header("X-Cf-RouterError")),
+        (404, Some("unknown_route"))
+    );
 }
 
 #[test]
@@ -121,12 +152,21 @@ fn unchanged_files_are_not_sent_again() {
     let big = "x = 1 # a line that is there to be long\n".repeat(20_000);
     let source = platform.app("web", PERL_APP);
     std::fs::write(source.join("data.txt"), &big).expect("a file");
-    let first = platform.run_in(&source, &["push", "web", "-m", "64M", "--json"]).ok();
-    let second = platform.run_in(&source, &["push", "web", "-m", "64M", "--json"]).ok();
+    let first = platform
+        .run_in(&source, &["push", "web", "-m", "64M", "--json"])
+        .ok();
+    let second = platform
+        .run_in(&source, &["push", "web", "-m", "64M", "--json"])
+        .ok();
     let sent = |ran: &crate::harness::Ran| {
-        let events = ran.stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let events = ran
+            .stdout
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let mut uploads = events.filter(|event| event["event"] == "upload.done");
-        uploads.next_back().map(|event| (event["files"].as_u64(), event["sent"].as_u64()))
+        uploads
+            .next_back()
+            .map(|event| (event["files"].as_u64(), event["sent"].as_u64()))
     };
     assert_eq!(sent(&first).expect("an upload"), (Some(3), Some(3)));
     assert_eq!(sent(&second).expect("an upload"), (Some(3), Some(0)));

@@ -30,15 +30,27 @@ pub(crate) struct Ran {
 impl Ran {
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 
     #[track_caller]
     pub(crate) fn fails(self, code: i32, texts: &[&str]) -> Self {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         for text in texts {
-            assert!(self.stderr.contains(text), "'{text}' is missing in:\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(text),
+                "'{text}' is missing in:\n{}",
+                self.stderr
+            );
         }
         self
     }
@@ -56,7 +68,9 @@ impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().skip(1);
         let mut pairs = lines.filter_map(|line| line.split_once(':'));
-        pairs.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        pairs
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 }
 
@@ -66,8 +80,15 @@ impl Platform {
     }
 
     pub(crate) fn start_with(args: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("sw").tempdir().expect("a folder");
-        let mut platform = Self { folder, up: None, front: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let folder = tempfile::Builder::new()
+            .prefix("sw")
+            .tempdir()
+            .expect("a folder");
+        let mut platform = Self {
+            folder,
+            up: None,
+            front: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
         platform.up(args);
         platform
     }
@@ -102,8 +123,12 @@ impl Platform {
         });
         ready.unwrap_or_else(|| panic!("slipway up is not ready:\n{}", self.up_log()));
         let settings = fs::read_to_string(self.data().join("run/settings.json")).expect("settings");
-        let settings: serde_json::Value = serde_json::from_str(&settings).expect("settings are JSON");
-        self.front = settings["front"].as_str().and_then(|text| text.parse().ok()).expect("the front address");
+        let settings: serde_json::Value =
+            serde_json::from_str(&settings).expect("settings are JSON");
+        self.front = settings["front"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("the front address");
     }
 
     pub(crate) fn up_log(&self) -> String {
@@ -113,10 +138,19 @@ impl Platform {
     /// The binary with this test's own client folder, and nothing of the developer's settings.
     pub(crate) fn slipway(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slipway"));
-        for name in ["SLIPWAY_API", "SLIPWAY_TOKEN", "SLIPWAY_USERNAME", "SLIPWAY_PASSWORD", "SLIPWAY_ADMIN_PASSWORD", "MONGODB_URI"] {
+        for name in [
+            "SLIPWAY_API",
+            "SLIPWAY_TOKEN",
+            "SLIPWAY_USERNAME",
+            "SLIPWAY_PASSWORD",
+            "SLIPWAY_ADMIN_PASSWORD",
+            "MONGODB_URI",
+        ] {
             command.env_remove(name);
         }
-        command.env("SLIPWAY_HOME", self.folder.path().join("client")).current_dir(self.folder.path());
+        command
+            .env("SLIPWAY_HOME", self.folder.path().join("client"))
+            .current_dir(self.folder.path());
         command
     }
 
@@ -126,7 +160,13 @@ impl Platform {
     }
 
     pub(crate) fn run_in(&self, folder: &Path, args: &[&str]) -> Ran {
-        let output = self.slipway().args(args).current_dir(folder).stdin(Stdio::null()).output().expect("slipway runs");
+        let output = self
+            .slipway()
+            .args(args)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .output()
+            .expect("slipway runs");
         ran(&output)
     }
 
@@ -143,12 +183,17 @@ impl Platform {
 
     /// A request to an app by its host label.
     pub(crate) fn get(&self, host: &str, path: &str) -> Response {
-        request(self.front, &format!("GET {path} HTTP/1.1\r\nHost: {host}.{DOMAIN}\r\nConnection: close\r\n\r\n"), b"")
+        request(
+            self.front,
+            &format!("GET {path} HTTP/1.1\r\nHost: {host}.{DOMAIN}\r\nConnection: close\r\n\r\n"),
+            b"",
+        )
     }
 
     /// A request to the API with the client's own token.
     pub(crate) fn api(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Response {
-        let config = fs::read_to_string(self.folder.path().join("client/config.json")).expect("the client is logged in");
+        let config = fs::read_to_string(self.folder.path().join("client/config.json"))
+            .expect("the client is logged in");
         let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
         let token = config["access_token"].as_str().expect("a token");
         let head = format!(
@@ -168,7 +213,11 @@ impl Platform {
 
     pub(crate) fn pid(&self, role: &str) -> i32 {
         let path = self.data().join("run").join(format!("{role}.pid"));
-        fs::read_to_string(path).expect("a pid file").trim().parse().expect("a pid")
+        fs::read_to_string(path)
+            .expect("a pid file")
+            .trim()
+            .parse()
+            .expect("a pid")
     }
 
     /// Stops the supervisor the way Ctrl-C does.
@@ -187,22 +236,46 @@ impl Platform {
 }
 
 impl Drop for Platform {
+    #[allow(
+        clippy::print_stderr,
+        reason = "what a failed scenario leaves for its reader"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- slipway up\n{}", self.up_log());
             for role in ["server", "cell", "router"] {
-                let log = fs::read_to_string(self.data().join("log").join(format!("{role}.log"))).unwrap_or_default();
-                let tail = log.lines().filter(|line| !line.contains("INFO access:")).rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+                let log = fs::read_to_string(self.data().join("log").join(format!("{role}.log")))
+                    .unwrap_or_default();
+                let tail = log
+                    .lines()
+                    .filter(|line| !line.contains("INFO access:"))
+                    .rev()
+                    .take(40)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect::<Vec<_>>()
+                    .join("\n");
                 eprintln!("--- {role}\n{tail}");
             }
         }
-        let down = self.slipway().args(["down", "--data"]).arg(self.data()).stdin(Stdio::null()).output().expect("slipway runs");
+        let down = self
+            .slipway()
+            .args(["down", "--data"])
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .output()
+            .expect("slipway runs");
         if let Some(mut up) = self.up.take() {
             let _ = up.wait();
         }
         let left = leftovers(&self.data());
         if !std::thread::panicking() {
-            assert!(down.status.success(), "slipway down failed: {}", String::from_utf8_lossy(&down.stderr));
+            assert!(
+                down.status.success(),
+                "slipway down failed: {}",
+                String::from_utf8_lossy(&down.stderr)
+            );
             assert!(left.is_empty(), "slipway down left {left:?}");
         }
     }
@@ -212,7 +285,11 @@ impl Drop for Platform {
 fn leftovers(data: &Path) -> Vec<String> {
     let data = data.display().to_string();
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let mut left = mounts.lines().filter(|line| line.contains(&data)).map(str::to_owned).collect::<Vec<_>>();
+    let mut left = mounts
+        .lines()
+        .filter(|line| line.contains(&data))
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     for entry in fs::read_dir("/proc").expect("proc").flatten() {
         let args = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let args = String::from_utf8_lossy(&args).replace('\0', " ");
@@ -232,14 +309,18 @@ pub(crate) fn ran(output: &Output) -> Ran {
 }
 
 pub(crate) fn signal(pid: i32, signal: &str) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().expect("kill runs");
+    let status = Command::new("kill")
+        .args([&format!("-{signal}"), &pid.to_string()])
+        .status()
+        .expect("kill runs");
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
 pub(crate) fn is_alive(pid: i32) -> bool {
     // What has ended and was not reaped yet is dead too.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Sends one request and reads to the end of the connection.
@@ -256,9 +337,23 @@ pub(crate) fn request(to: SocketAddr, head: &str, body: &[u8]) -> Response {
     let bytes = attempt().unwrap_or_else(|error| panic!("{to} did not answer: {error}"));
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    Response { status, head: head.to_owned(), body: if chunked { dechunk(body) } else { body.to_owned() } }
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    Response {
+        status,
+        head: head.to_owned(),
+        body: if chunked {
+            dechunk(body)
+        } else {
+            body.to_owned()
+        },
+    }
 }
 
 fn dechunk(mut text: &str) -> String {
@@ -309,4 +404,7 @@ while (1) {
 }
 "#;
 
-pub(crate) const PERL_APP: &[(&str, &str)] = &[("server.pl", PERL_SERVER), ("Procfile", "web: perl server.pl\n")];
+pub(crate) const PERL_APP: &[(&str, &str)] = &[
+    ("server.pl", PERL_SERVER),
+    ("Procfile", "web: perl server.pl\n"),
+];

@@ -13,18 +13,32 @@ fn apps_keep_running_through_ctrl_c_and_a_killed_supervisor() {
     let instance = instance_guid(&platform);
 
     platform.kill_up();
-    assert_eq!(platform.get("web", "/").status, 200, "router, server and cell outlive their supervisor");
+    assert_eq!(
+        platform.get("web", "/").status,
+        200,
+        "router, server and cell outlive their supervisor"
+    );
     let router = platform.pid("router");
     platform.up(&[]);
-    assert_eq!(platform.pid("router"), router, "the next supervisor takes the router over");
+    assert_eq!(
+        platform.pid("router"),
+        router,
+        "the next supervisor takes the router over"
+    );
     assert_eq!(platform.get("web", "/").status, 200);
 
     platform.interrupt();
     assert!(!is_alive(router));
     platform.up(&[]);
-    let answers = eventually(Duration::from_secs(10), || (platform.get("web", "/").status == 200).then_some(()));
+    let answers = eventually(Duration::from_secs(10), || {
+        (platform.get("web", "/").status == 200).then_some(())
+    });
     assert!(answers.is_some(), "the app has no way in after a new start");
-    assert_eq!(instance_guid(&platform), instance, "the instance was not restarted");
+    assert_eq!(
+        instance_guid(&platform),
+        instance,
+        "the instance was not restarted"
+    );
 }
 
 #[test]
@@ -39,7 +53,9 @@ fn a_killed_role_comes_back_and_the_app_answers_meanwhile() {
         for _ in 0..20 {
             assert_eq!(platform.get("web", "/").status, 200, "{role}");
         }
-        let back = eventually(Duration::from_secs(20), || (platform.pid(role) != pid).then_some(()));
+        let back = eventually(Duration::from_secs(20), || {
+            (platform.pid(role) != pid).then_some(())
+        });
         assert!(back.is_some(), "the {role} was not started again");
     }
     let settled = eventually(Duration::from_secs(20), || {
@@ -59,7 +75,8 @@ fn a_crashed_instance_is_started_again_and_its_last_words_are_kept() {
     let _ = platform.get("web", "/exit");
     let back = eventually(Duration::from_secs(20), || {
         let stats = stats(&platform);
-        (stats["state"] == "RUNNING" && stats["instance_guid"].as_str() != Some(&first)).then_some(())
+        (stats["state"] == "RUNNING" && stats["instance_guid"].as_str() != Some(&first))
+            .then_some(())
     });
     assert!(back.is_some(), "no new instance runs: {}", stats(&platform));
     assert_eq!(platform.get("web", "/").status, 200);
@@ -75,9 +92,25 @@ fn a_port_or_folder_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let other = platform.folder().join("o");
-    let port = platform.slipway().args(["up", "--listen", &address, "--data"]).arg(&other).output().expect("runs");
-    ran(&port).fails(1, &["in use", &taken.local_addr().expect("an address").port().to_string()]);
-    let folder = platform.slipway().args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(platform.data()).output().expect("runs");
+    let port = platform
+        .slipway()
+        .args(["up", "--listen", &address, "--data"])
+        .arg(&other)
+        .output()
+        .expect("runs");
+    ran(&port).fails(
+        1,
+        &[
+            "in use",
+            &taken.local_addr().expect("an address").port().to_string(),
+        ],
+    );
+    let folder = platform
+        .slipway()
+        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .arg(platform.data())
+        .output()
+        .expect("runs");
     ran(&folder).fails(1, &["another 'slipway up'", "slipway down"]);
 }
 
@@ -86,7 +119,9 @@ fn without_containers_an_app_runs_as_a_plain_process_and_that_is_said() {
     let platform = Platform::start_with(&["--isolation", "process"]);
     assert!(platform.up_log().contains("NONE"), "{}", platform.up_log());
     let source = platform.app("web", PERL_APP);
-    platform.run_in(&source, &["push", "web", "-m", "64M", "-i", "2"]).ok();
+    platform
+        .run_in(&source, &["push", "web", "-m", "64M", "-i", "2"])
+        .ok();
     assert_eq!(platform.get("web", "/").status, 200);
     let logs = platform.run(&["logs", "web", "--recent"]).ok();
     assert!(logs.stdout.contains("listening on"), "{}", logs.stdout);
@@ -99,5 +134,8 @@ fn stats(platform: &Platform) -> serde_json::Value {
 }
 
 fn instance_guid(platform: &Platform) -> String {
-    stats(platform)["instance_guid"].as_str().expect("an instance").to_owned()
+    stats(platform)["instance_guid"]
+        .as_str()
+        .expect("an instance")
+        .to_owned()
 }

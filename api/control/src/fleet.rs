@@ -85,7 +85,12 @@ impl Fleet {
     }
 
     /// How the last instance of an index ended, if it was of this version and no later one became healthy.
-    pub(crate) fn last_exit(&self, process: ProcessId, index: u32, version: VersionId) -> Option<Exit> {
+    pub(crate) fn last_exit(
+        &self,
+        process: ProcessId,
+        index: u32,
+        version: VersionId,
+    ) -> Option<Exit> {
         let state = self.state();
         let (of, exit) = state.last_exits.get(&(process, index))?;
         (*of == version).then(|| exit.clone())

@@ -51,7 +51,11 @@ impl Control {
                         _ => (10008, "CF-UnprocessableEntity"),
                     };
                     let detail = format!("For application '{name}': {error}");
-                    errors.push(JobError { code, title: title.into(), detail });
+                    errors.push(JobError {
+                        code,
+                        title: title.into(),
+                        detail,
+                    });
                 }
             }
         }

@@ -126,9 +126,11 @@ impl Control {
                 other => other.to_string(),
             }),
             // Trying again: what ended the try before is all there is to say.
-            (None, None) if state != IndexState::Running => {
-                self.fleet().last_exit(process, view.index, wanted.version).as_ref().map(exit_text)
-            }
+            (None, None) if state != IndexState::Running => self
+                .fleet()
+                .last_exit(process, view.index, wanted.version)
+                .as_ref()
+                .map(exit_text),
             (None, None) => None,
         };
         IndexStats {
@@ -175,9 +177,17 @@ impl Control {
         self.fleet().stack()
     }
 
+    /// How apart apps are kept here, by the weakest connected cell; none while no cell is connected.
+    #[must_use]
+    pub fn isolation(&self) -> Option<Isolation> {
+        self.fleet().isolation()
+    }
+
     /// Whether wishes can come true: the store answers, all known cells have spoken, and there is one.
     pub async fn is_ready(&self) -> bool {
-        self.fleet().is_settled() && self.counts().cells > 0 && self.store().setting("epoch").await.is_ok()
+        self.fleet().is_settled()
+            && self.counts().cells > 0
+            && self.store().setting("epoch").await.is_ok()
     }
 
     #[must_use]

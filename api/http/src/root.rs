@@ -61,7 +61,18 @@ pub(crate) async fn info(State(api): State<Api>, headers: HeaderMap) -> Json<Inf
         cli_version: CliVersion::default(),
         description: "Slipway".into(),
         name: "slipway".into(),
+        custom: custom(&api),
         links: urls.links([("self", "/v3/info".to_owned())]),
         ..Info::default()
     })
+}
+
+/// What clients of this platform want to know beyond Cloud Foundry: how apart apps are kept, which decides whether a
+/// loopback address in an app's variables can mean the host.
+fn custom(api: &Api) -> serde_json::Map<String, serde_json::Value> {
+    let isolation = api.control.isolation();
+    isolation
+        .map(|isolation| ("isolation".to_owned(), isolation.name().into()))
+        .into_iter()
+        .collect()
 }

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::droplet::{Layer, Stack};
 use crate::health::HealthCheck;
-use crate::ids::{AppId, BuildId, CellId, Incarnation, InstanceId, ProcessId, StreamId, TaskId, VersionId};
+use crate::ids::{
+    AppId, BuildId, CellId, Incarnation, InstanceId, ProcessId, StreamId, TaskId, VersionId,
+};
 use crate::instance::InstanceReport;
 use crate::limits::{Limits, Megabytes};
 use crate::secret::Env;
@@ -57,14 +59,25 @@ pub struct Order {
 pub enum OrderBody {
     Run(Box<InstanceSpec>),
     /// SIGTERM, the grace time of the spec, SIGKILL. An unknown instance counts as stopped.
-    Stop { instance: InstanceId },
+    Stop {
+        instance: InstanceId,
+    },
     /// The server has taken note of the exit: the cell may drop the instance from its reports and ledger.
-    ForgetInstance { instance: InstanceId },
+    ForgetInstance {
+        instance: InstanceId,
+    },
     Stage(Box<StagingSpec>),
-    CancelTask { task: TaskId },
+    CancelTask {
+        task: TaskId,
+    },
     /// The server has stored the task's result.
-    ForgetTask { task: TaskId },
-    OpenStream { stream: StreamId, request: StreamRequest },
+    ForgetTask {
+        task: TaskId,
+    },
+    OpenStream {
+        stream: StreamId,
+        request: StreamRequest,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -132,15 +145,26 @@ pub struct StagingSpec {
 pub enum CellMessage {
     Hello(CellHello),
     /// All instances and tasks the cell has. What is not in it does not exist there.
-    Report { instances: Vec<InstanceReport>, tasks: Vec<TaskReport> },
+    Report {
+        instances: Vec<InstanceReport>,
+        tasks: Vec<TaskReport>,
+    },
     Instance(InstanceReport),
     Task(TaskReport),
     /// The order with this number lies in the ledger.
-    Ack { seq: u64 },
+    Ack {
+        seq: u64,
+    },
     /// The order with this number was refused; nothing was done.
-    Refused { seq: u64, message: String },
+    Refused {
+        seq: u64,
+        message: String,
+    },
     /// Sent every [`HEARTBEAT`], with the newest usage figures.
-    Heartbeat { usage: Vec<InstanceUsage>, free_disk: Megabytes },
+    Heartbeat {
+        usage: Vec<InstanceUsage>,
+        free_disk: Megabytes,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,11 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub enum RouteMessage {
     Snapshot(RouteTable),
     /// Entries that are new or changed, and keys that are gone. Applies to `version - 1`.
-    Delta { version: u64, changed: Vec<RouteEntry>, removed: Vec<RouteKey> },
+    Delta {
+        version: u64,
+        changed: Vec<RouteEntry>,
+        removed: Vec<RouteKey>,
+    },
     KeepAlive,
 }
 

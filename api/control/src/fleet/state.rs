@@ -174,7 +174,8 @@ impl State {
             InstanceState::Exited { exit } => {
                 self.usage.remove(&report.instance);
                 if exit.reason != ExitReason::Stopped && self.wanted.contains_key(&report.process) {
-                    self.last_exits.insert(index, (report.version, exit.clone()));
+                    self.last_exits
+                        .insert(index, (report.version, exit.clone()));
                 }
             }
             InstanceState::Starting | InstanceState::Stopping => {}
