@@ -2,6 +2,7 @@
 
 use model::ids::{AppId, ProcessId};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 
 use crate::error::{Result, Tried};
 use crate::records::{AppState, DesiredLrp};
@@ -27,16 +28,27 @@ impl Store {
     /// those of its other processes are not.
     pub async fn desire_app(&self, app: AppId, lrps: &[DesiredLrp]) -> Result<()> {
         let mut tx = self.begin().await?;
+        self.desire_in(&mut tx, app, lrps).await?;
+        tx.commit().await.tried("commit desired LRPs")
+    }
+
+    /// [`Store::desire_app`] as a part of a larger transaction.
+    pub(crate) async fn desire_in(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        app: AppId,
+        lrps: &[DesiredLrp],
+    ) -> Result<()> {
         sqlx::query("UPDATE apps SET state = $2, updated_us = $3 WHERE guid = $1")
             .bind(app.to_string())
             .bind(AppState::Started.name())
             .bind(now_us())
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .tried("start an app")?;
         sqlx::query("DELETE FROM desired_lrps WHERE app = $1")
             .bind(app.to_string())
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .tried("clear desired LRPs")?;
         for lrp in lrps {
@@ -51,11 +63,11 @@ impl Store {
             .bind(i64::from(lrp.instances))
             .bind(self.seal.seal("desired_lrps.spec", &lrp.spec)?)
             .bind(lrp.updated_us)
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .tried("insert a desired LRP")?;
         }
-        tx.commit().await.tried("commit desired LRPs")
+        Ok(())
     }
 
     /// Stops an app: nothing of it is desired any more.
@@ -73,6 +85,12 @@ impl Store {
             .execute(&mut *tx)
             .await
             .tried("clear desired LRPs")?;
+        sqlx::query("UPDATE deployments SET state = 'CANCELED', updated_us = $2 WHERE app = $1 AND state = 'ACTIVE'")
+            .bind(app.to_string())
+            .bind(now_us())
+            .execute(&mut *tx)
+            .await
+            .tried("cancel a deployment")?;
         tx.commit().await.tried("commit a stop")
     }
 

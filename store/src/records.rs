@@ -6,9 +6,9 @@ use model::digest::Digest;
 use model::droplet::{Image, Layer, Stack};
 use model::health::HealthCheck;
 use model::ids::{
-    AppId, BindingId, BuildId, CellId, DestinationId, DomainId, DropletId, EventId, Incarnation,
-    JobId, OrgId, PackageId, ProcessId, RevisionId, RouteId, ServiceInstanceId, SpaceId, TaskId,
-    UserId, VersionId,
+    AppId, BindingId, BuildId, CellId, DeploymentId, DestinationId, DomainId, DropletId, EventId,
+    Incarnation, JobId, OrgId, PackageId, ProcessId, RevisionId, RouteId, ServiceInstanceId,
+    SpaceId, TaskId, UserId, VersionId,
 };
 use model::limits::{Limits, Megabytes};
 use model::secret::{Env, Secret};
@@ -117,7 +117,7 @@ pub struct LrpSpec {
     pub health: HealthCheck,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredLrp {
     pub process: ProcessId,
     pub app: AppId,
@@ -207,6 +207,40 @@ pub struct Revision {
     pub description: String,
     pub snapshot: Snapshot,
     pub created_us: i64,
+}
+
+/// A change of release that rolls: new instances are healthy before old ones stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub app: AppId,
+    pub state: DeploymentState,
+    /// `rolling`
+    pub strategy: String,
+    pub droplet: DropletId,
+    /// The release that is being deployed.
+    pub revision: u32,
+    /// The release that serves until then, and again if it fails.
+    pub previous_revision: u32,
+    pub previous: Vec<DesiredLrp>,
+    /// When it fails if it has not ended.
+    pub deadline_us: i64,
+    pub created_us: i64,
+    pub updated_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeploymentState {
+    Active,
+    Deployed,
+    /// Somebody cancelled it, or stopped the app.
+    Canceled,
+    /// A later one took its place.
+    Superseded,
+    /// New instances did not become healthy; the old release stays.
+    Failed {
+        error: String,
+    },
 }
 
 /// What a release consists of, process by process.

@@ -6,6 +6,7 @@
 
 mod driver;
 mod orders;
+mod rolling;
 mod session;
 mod state;
 mod streams;
@@ -18,12 +19,14 @@ use model::instance::Exit;
 use model::limits::Megabytes;
 use model::protocol::cell::{InstanceUsage, Isolation, OrderBody};
 use scheduler::{Event, IndexView, Time};
-use store::Store;
+use store::records::PageRequest;
+use store::{DeploymentFilter, Store};
 use tokio::sync::Notify;
 
 use crate::route_feed::RouteFeed;
 use crate::settings::{Settings, weakest};
 use crate::stats::{CellInfo, Counts};
+pub(crate) use rolling::FailedRelease;
 use state::State;
 pub(crate) use state::Wanted;
 use streams::Streams;
@@ -70,7 +73,18 @@ impl Fleet {
     /// Reads again what should run of an app, and wakes the driver.
     pub(crate) async fn refresh_app(&self, app: AppId) -> store::Result<()> {
         let lrps = self.inner.store.list_desired_lrps(Some(app)).await?;
-        self.state().want_app(app, &lrps);
+        let filter = DeploymentFilter {
+            apps: vec![app],
+            active: true,
+            ..DeploymentFilter::default()
+        };
+        let active = self
+            .inner
+            .store
+            .list_deployments(&filter, PageRequest::ALL)
+            .await?
+            .items;
+        self.state().want_app(app, &lrps, active.first());
         self.inner.changed.notify_one();
         Ok(())
     }

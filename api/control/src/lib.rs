@@ -14,6 +14,7 @@ mod apps;
 mod blobs;
 mod builds;
 mod control;
+mod deployments;
 mod env;
 mod error;
 mod events;
@@ -35,6 +36,7 @@ mod stats;
 pub use apps::{AppChange, AppEnv, NewApp};
 pub use builds::BuildRequest;
 pub use control::Control;
+pub use deployments::DeploymentWish;
 pub use error::Error;
 pub use failures::{exit_text, failure_text};
 pub use identity::{Actor, LoginError};
@@ -47,8 +49,8 @@ pub use services::NewServiceInstance;
 pub use settings::{Config, Settings};
 pub use stats::{CellInfo, Counts, IndexState, IndexStats};
 pub use store::{
-    AppFilter, BindingFilter, DropletFilter, EventFilter, NewRoute, PackageFilter, RouteFilter,
-    ServiceInstanceFilter, ServiceInstanceUpdate, records,
+    AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, NewRoute,
+    PackageFilter, RouteFilter, ServiceInstanceFilter, ServiceInstanceUpdate, records,
 };
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,11 +1,16 @@
 //! Start, stop and restart: from an app's present settings to a release and its desired LRPs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use model::ids::{AppId, VersionId};
+use model::ids::{AppId, DeploymentId, VersionId};
 use model::limits::Limits;
 use serde_json::{Value, json};
-use store::records::{App, AppState, DesiredLrp, Droplet, LrpSpec, Process, Revision, Snapshot};
+use store::AppUpdate;
+use store::records::{
+    App, AppState, Deployment, DeploymentState, DesiredLrp, Droplet, LrpSpec, Process, Revision,
+    Snapshot,
+};
 
 use crate::env::{self, Surroundings};
 use crate::{Actor, Control, Error, Result};
@@ -34,10 +39,10 @@ impl Control {
         self.app(actor, id).await
     }
 
-    /// Replaces all instances by new ones with the app's present droplet and settings.
+    /// Replaces all instances by new ones with the app's present droplet and settings; rolls where the release changes.
     pub async fn restart_app(&self, actor: &Actor, id: AppId) -> Result<App> {
         let app = self.app(actor, id).await?;
-        self.desire(&app).await?;
+        self.roll_out(&app).await?;
         let event = if app.state == AppState::Started {
             "audit.app.restart"
         } else {
@@ -47,7 +52,72 @@ impl Control {
         self.app(actor, id).await
     }
 
+    /// Starts an app anew with its present settings, old instances and all.
     async fn desire(&self, app: &App) -> Result<()> {
+        let (_, lrps) = self.next_release(app).await?;
+        self.store().desire_app(app.id, &lrps).await?;
+        Ok(self.fleet().refresh_app(app.id).await?)
+    }
+
+    /// Brings an app to its present settings. Where something of it runs and the release changes, it rolls: new instances
+    /// are healthy before old ones stop, and if they never are, the old ones stay.
+    pub(crate) async fn roll_out(&self, app: &App) -> Result<()> {
+        let (revision, lrps) = self.next_release(app).await?;
+        self.roll(app, &revision, lrps).await
+    }
+
+    /// Brings an app back to what an earlier release was.
+    pub(crate) async fn roll_back(&self, app: &App, to: &Revision) -> Result<()> {
+        let processes = self.processes_of(app.id).await?;
+        let revision = self
+            .store()
+            .release(app.id, &to.snapshot, |_| {
+                format!("Rolled back to revision {}.", to.version)
+            })
+            .await?;
+        let lrps = lrps_of(&processes, &to.snapshot, &revision);
+        let update = AppUpdate {
+            current_droplet: Some(to.droplet),
+            ..AppUpdate::default()
+        };
+        self.store().update_app(app.id, &update).await?;
+        self.roll(app, &revision, lrps).await
+    }
+
+    async fn roll(&self, app: &App, revision: &Revision, lrps: Vec<DesiredLrp>) -> Result<()> {
+        let previous = self.store().list_desired_lrps(Some(app.id)).await?;
+        let serves = previous.iter().any(|lrp| lrp.instances > 0);
+        let previous_revision = previous.iter().map(|lrp| lrp.revision).max();
+        let now = store::now_us();
+        let deployment = |previous_revision| Deployment {
+            id: DeploymentId::random(),
+            app: app.id,
+            state: DeploymentState::Active,
+            strategy: "rolling".into(),
+            droplet: revision.droplet,
+            revision: revision.version,
+            previous_revision,
+            previous: previous.clone(),
+            deadline_us: now + i64::try_from(patience(&lrps).as_micros()).unwrap_or(i64::MAX / 2),
+            created_us: now,
+            updated_us: now,
+        };
+        match previous_revision {
+            Some(previous) if serves && previous != revision.version => {
+                self.store()
+                    .begin_deployment(&deployment(previous), &lrps)
+                    .await?;
+            }
+            // Nothing serves, or nothing changes: there is nothing to keep meanwhile.
+            _ => {
+                self.store().desire_app(app.id, &lrps).await?;
+            }
+        }
+        Ok(self.fleet().refresh_app(app.id).await?)
+    }
+
+    /// The release that the app's present settings make, and the LRPs that run it.
+    async fn next_release(&self, app: &App) -> Result<(Revision, Vec<DesiredLrp>)> {
         let droplet = self
             .droplet_of(app)
             .await?
@@ -62,15 +132,8 @@ impl Control {
             .store()
             .release(app.id, &snapshot, |newest| describe(newest, &snapshot))
             .await?;
-        let lrps = processes
-            .iter()
-            .filter_map(|process| {
-                let spec = snapshot.processes.get(&process.process_type)?.clone();
-                Some(desired_lrp(process, spec, &revision))
-            })
-            .collect::<Vec<_>>();
-        self.store().desire_app(app.id, &lrps).await?;
-        Ok(self.fleet().refresh_app(app.id).await?)
+        let lrps = lrps_of(&processes, &snapshot, &revision);
+        Ok((revision, lrps))
     }
 
     /// Things a person should know before the app finds out: a bound address that means the instance itself.
@@ -140,8 +203,25 @@ fn snapshot(
     })
 }
 
+/// One LRP for each process that the snapshot has a command for.
+fn lrps_of(processes: &[Process], snapshot: &Snapshot, revision: &Revision) -> Vec<DesiredLrp> {
+    let of_process = |process: &Process| {
+        let spec = snapshot.processes.get(&process.process_type)?.clone();
+        Some(desired_lrp(process, spec, revision))
+    };
+    processes.iter().filter_map(of_process).collect()
+}
+
+/// How long a roll may take in all: one instance after the other, each as long as its health check lets it.
+fn patience(lrps: &[DesiredLrp]) -> Duration {
+    const SLACK: Duration = Duration::from_secs(60);
+    let each =
+        |lrp: &DesiredLrp| (lrp.spec.health.start_timeout + SLACK) * lrp.instances.clamp(1, 1000);
+    lrps.iter().map(each).max().unwrap_or(SLACK) + SLACK
+}
+
 /// A desired LRP with a version of its own, which `VCAP_APPLICATION` names.
-pub(crate) fn desired_lrp(process: &Process, mut spec: LrpSpec, revision: &Revision) -> DesiredLrp {
+fn desired_lrp(process: &Process, mut spec: LrpSpec, revision: &Revision) -> DesiredLrp {
     let version = VersionId::random();
     let vcap = spec
         .env

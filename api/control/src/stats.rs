@@ -9,7 +9,7 @@ use model::limits::Megabytes;
 use model::protocol::cell::{CellCapacity, InstanceUsage, Isolation};
 use scheduler::{IndexStatus, IndexView};
 
-use crate::fleet::Wanted;
+use crate::fleet::{FailedRelease, Wanted};
 use crate::{Actor, Control, Error, Result, exit_text};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,30 @@ pub struct IndexStats {
     /// The release it belongs to.
     pub revision: Option<u32>,
     pub isolation: Isolation,
+}
+
+/// A release that did not start, told to whoever waits for it; the one before serves on.
+fn failed_rows(failed: &FailedRelease, wanted: &Wanted, isolation: Isolation) -> Vec<IndexStats> {
+    let details = format!(
+        "{}\n  kept       v{} is still live; nothing changed for your users",
+        failed.error, failed.previous_revision
+    );
+    let row = |index| IndexStats {
+        index,
+        state: IndexState::Crashed,
+        instance: None,
+        cell: None,
+        address: None,
+        since_us: store::now_us(),
+        usage: None,
+        memory: wanted.spec.limits.memory,
+        disk: wanted.spec.limits.disk,
+        details: Some(details.clone()),
+        exit: failed.exit.clone(),
+        revision: Some(failed.previous_revision),
+        isolation,
+    };
+    (0..wanted.instances).map(row).collect()
 }
 
 /// A cell, for operators.
@@ -78,6 +102,9 @@ impl Control {
             return Ok(Vec::new());
         };
         let isolation = self.fleet().isolation().unwrap_or(Isolation::Container);
+        if let Some(failed) = self.fleet().failed_release(process.app) {
+            return Ok(failed_rows(&failed, &wanted, isolation));
+        }
         let rows = views
             .into_iter()
             .filter(|view| view.index < wanted.instances);

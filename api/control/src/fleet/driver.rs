@@ -4,13 +4,15 @@
 //! Until every cell that may hold instances has spoken (or its TTL passed since this server started) nothing is
 //! planned: what is missing from this server's memory may well be running.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::ids::{CellId, TaskId};
+use model::ids::{AppId, CellId, TaskId};
 use model::protocol::cell::{OrderBody, PRESENCE_TTL};
 use model::task::{StagingFailure, TaskOutcome};
 use scheduler::{Decision, DesiredTask, Event, PlacementError, Time};
-use store::records::Placement;
+use store::DeploymentFilter;
+use store::records::{DesiredLrp, PageRequest, Placement};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -61,9 +63,27 @@ impl Fleet {
         let lrps = self.inner.store.list_desired_lrps(None).await?;
         let builds = self.inner.store.list_staging_builds().await?;
         let cells = self.inner.store.list_cells().await?;
+        let filter = DeploymentFilter {
+            active: true,
+            ..DeploymentFilter::default()
+        };
+        let active = self
+            .inner
+            .store
+            .list_deployments(&filter, PageRequest::ALL)
+            .await?
+            .items;
+        let mut by_app: BTreeMap<AppId, Vec<DesiredLrp>> = BTreeMap::new();
+        for lrp in lrps {
+            by_app.entry(lrp.app).or_default().push(lrp);
+        }
         let mut state = self.state();
-        for lrp in &lrps {
-            state.want(lrp);
+        for (app, lrps) in &by_app {
+            state.want_app(
+                *app,
+                lrps,
+                active.iter().find(|deployment| deployment.app == *app),
+            );
         }
         for build in builds.iter().filter(|build| build.placed.is_none()) {
             state.apply(Event::Task(DesiredTask {
@@ -102,6 +122,7 @@ impl Fleet {
         for decision in plan.decisions {
             self.carry_out(decision).await?;
         }
+        self.end_deployments().await?;
         self.end_impatient_tasks().await?;
         self.tell_routes();
         Ok(self.state().scheduler.next_wake())

@@ -8,11 +8,12 @@ use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
 use model::protocol::cell::{CellHello, InstanceUsage, OrderBody};
 use model::protocol::router::Endpoint;
 use scheduler::{DesiredProcess, Event, Scheduler, Time, UpdateStrategy};
-use store::records::{DesiredLrp, LrpSpec};
+use store::records::{Deployment, DesiredLrp, LrpSpec};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::now;
+use super::rolling::{FailedRelease, Rolling};
 use crate::stats::Counts;
 
 /// Orders that wait to be written to one cell. A cell that takes none for so long is as good as lost.
@@ -34,6 +35,10 @@ pub(super) struct State {
     pub(super) settled: bool,
     /// How the last instance of an index ended, while its successor has not become healthy.
     pub(super) last_exits: HashMap<(ProcessId, u32), (VersionId, Exit)>,
+    /// Deployments under way, by app.
+    pub(super) rolling: HashMap<AppId, Rolling>,
+    /// Releases that did not start, for a moment.
+    pub(super) failed_releases: HashMap<AppId, FailedRelease>,
     /// When a waiting task began to wait, to end it with an answer.
     pub(super) waiting_tasks: HashMap<TaskId, Instant>,
 }
@@ -80,6 +85,8 @@ impl State {
             awaited: BTreeSet::new(),
             settled: false,
             last_exits: HashMap::new(),
+            rolling: HashMap::new(),
+            failed_releases: HashMap::new(),
             waiting_tasks: HashMap::new(),
         }
     }
@@ -88,25 +95,42 @@ impl State {
         self.scheduler.apply(now(), event);
     }
 
-    /// Takes over what should run of an app: the given LRPs and nothing else.
-    pub(super) fn want_app(&mut self, app: AppId, lrps: &[DesiredLrp]) {
-        let gone = self
+    /// Takes over what should run of an app: the given LRPs and nothing else. They roll where a deployment is under way.
+    pub(super) fn want_app(
+        &mut self,
+        app: AppId,
+        lrps: &[DesiredLrp],
+        deployment: Option<&Deployment>,
+    ) {
+        let of_app = self
             .wanted
             .iter()
             .filter(|(_, wanted)| wanted.app == app)
             .map(|(process, _)| *process);
-        let gone = gone
+        let gone = of_app
             .filter(|process| !lrps.iter().any(|lrp| lrp.process == *process))
             .collect::<Vec<_>>();
         for process in gone {
             self.unwant(process);
         }
+        let update = match deployment {
+            Some(deployment) => {
+                self.rolling.insert(app, Rolling::new(deployment, lrps));
+                self.failed_releases.remove(&app);
+                UpdateStrategy::Rolling { max_in_flight: 1 }
+            }
+            // What goes back after a failed deployment finds its own instances still running, or starts anew.
+            None => {
+                self.rolling.remove(&app);
+                UpdateStrategy::Recreate
+            }
+        };
         for lrp in lrps {
-            self.want(lrp);
+            self.want(lrp, update);
         }
     }
 
-    pub(super) fn want(&mut self, lrp: &DesiredLrp) {
+    fn want(&mut self, lrp: &DesiredLrp, update: UpdateStrategy) {
         let known = self.wanted.get(&lrp.process);
         let spec = match known {
             Some(known) if known.version == lrp.version => Arc::clone(&known.spec),
@@ -127,7 +151,7 @@ impl State {
             instances: lrp.instances,
             limits: lrp.spec.limits,
             stack: lrp.spec.stack.clone(),
-            update: UpdateStrategy::Recreate,
+            update,
         }));
     }
 

@@ -1,0 +1,175 @@
+//! Deployments under way: are the new instances healthy, or has the new release failed?
+//!
+//! The scheduler rolls: it stops an old instance only once the new one of its index runs. Here it is decided when that is
+//! done, and when it will not be: at the third exit of a new instance, at the first that never became healthy, or at the
+//! deadline. Then the release that served before is desired again, and the new instances go.
+
+use std::time::Duration;
+
+use model::ids::{AppId, DeploymentId, ProcessId, VersionId};
+use model::instance::{Exit, ExitReason};
+use store::records::{Deployment, DeploymentState, DesiredLrp};
+use tokio::time::Instant;
+
+use super::Fleet;
+use super::state::State;
+use crate::failures::exit_text;
+
+/// Exits of one index of the new release that fail it; Diego starts the third only after a wait.
+const FATAL_EXITS: u32 = 3;
+/// How long a failed release is shown in place of the one that serves, so that whoever polls its start hears of the end.
+const SHOWN: Duration = Duration::from_secs(15);
+
+/// A deployment under way.
+#[derive(Debug, Clone)]
+pub(super) struct Rolling {
+    id: DeploymentId,
+    deadline_us: i64,
+    previous_revision: u32,
+    /// What must run.
+    targets: Vec<(ProcessId, VersionId, u32)>,
+}
+
+/// A release that did not start.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedRelease {
+    shown_until: Instant,
+    pub(crate) error: String,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) previous_revision: u32,
+}
+
+impl FailedRelease {
+    pub(crate) fn is_shown(&self) -> bool {
+        Instant::now() < self.shown_until
+    }
+}
+
+impl Rolling {
+    pub(super) fn new(deployment: &Deployment, lrps: &[DesiredLrp]) -> Self {
+        Self {
+            id: deployment.id,
+            deadline_us: deployment.deadline_us,
+            previous_revision: deployment.previous_revision,
+            targets: lrps
+                .iter()
+                .map(|lrp| (lrp.process, lrp.version, lrp.instances))
+                .collect(),
+        }
+    }
+}
+
+/// How a deployment stands.
+enum Standing {
+    UnderWay,
+    Done,
+    Failed { error: String, exit: Option<Exit> },
+}
+
+impl Fleet {
+    /// Ends the deployments that are done or have failed.
+    pub(super) async fn end_deployments(&self) -> store::Result<()> {
+        let ended = {
+            let state = self.state();
+            let judged = state
+                .rolling
+                .iter()
+                .map(|(app, rolling)| (*app, rolling.clone(), judge(&state, rolling)));
+            judged
+                .filter(|(_, _, standing)| !matches!(standing, Standing::UnderWay))
+                .collect::<Vec<_>>()
+        };
+        for (app, rolling, standing) in ended {
+            match standing {
+                Standing::UnderWay => {}
+                Standing::Done => {
+                    self.end_deployment(app, rolling.id, &DeploymentState::Deployed)
+                        .await?
+                }
+                Standing::Failed { error, exit } => {
+                    tracing::info!(app.guid = %app, deployment.guid = %rolling.id, "a release failed; the one before stays");
+                    let failed = FailedRelease {
+                        shown_until: Instant::now() + SHOWN,
+                        error: error.clone(),
+                        exit,
+                        previous_revision: rolling.previous_revision,
+                    };
+                    self.end_deployment(app, rolling.id, &DeploymentState::Failed { error })
+                        .await?;
+                    self.state().failed_releases.insert(app, failed);
+                }
+            }
+        }
+        self.state()
+            .failed_releases
+            .retain(|_, failed| failed.is_shown());
+        Ok(())
+    }
+
+    /// Ends a deployment in the store, and looks again at what its app should run.
+    pub(crate) async fn end_deployment(
+        &self,
+        app: AppId,
+        id: DeploymentId,
+        state: &DeploymentState,
+    ) -> store::Result<()> {
+        match self.inner.store.end_deployment(id, state).await {
+            // Somebody else ended it first; what they wrote counts.
+            Ok(_) | Err(store::Error::Missing) => self.refresh_app(app).await,
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The release of an app that failed a moment ago.
+    pub(crate) fn failed_release(&self, app: AppId) -> Option<FailedRelease> {
+        self.state()
+            .failed_releases
+            .get(&app)
+            .filter(|failed| failed.is_shown())
+            .cloned()
+    }
+}
+
+fn judge(state: &State, rolling: &Rolling) -> Standing {
+    let is_done = |(process, version, instances): &(ProcessId, VersionId, u32)| {
+        let wanted = state
+            .wanted
+            .get(process)
+            .map_or(*instances, |wanted| wanted.instances);
+        state.scheduler.versions_running(*process, *version) >= wanted
+    };
+    if rolling.targets.iter().all(is_done) {
+        return Standing::Done;
+    }
+    for (process, version, _) in &rolling.targets {
+        for view in state.scheduler.process(*process) {
+            let exit = state
+                .last_exits
+                .get(&(*process, view.index))
+                .filter(|(of, _)| of == version)
+                .map(|(_, exit)| exit);
+            let never_healthy =
+                exit.is_some_and(|exit| matches!(exit.reason, ExitReason::NeverHealthy { .. }));
+            if view.crash_count >= FATAL_EXITS || never_healthy {
+                let error = exit.map_or_else(|| "new instances keep exiting".to_owned(), exit_text);
+                return Standing::Failed {
+                    error,
+                    exit: exit.cloned(),
+                };
+            }
+        }
+    }
+    if store::now_us() > rolling.deadline_us {
+        let blocked = rolling
+            .targets
+            .iter()
+            .flat_map(|(process, ..)| state.scheduler.process(*process));
+        let why = blocked.filter_map(|view| view.blocked).next();
+        let error = match why {
+            Some(why) => format!("no room for a new instance beside the old ones: {why}"),
+            None => "new instances were not healthy in time".to_owned(),
+        };
+        return Standing::Failed { error, exit: None };
+    }
+    Standing::UnderWay
+}
