@@ -13,6 +13,7 @@ mod login;
 mod logout;
 mod logs;
 mod orgs;
+mod releases;
 mod routes;
 mod scale;
 mod services;
@@ -86,6 +87,9 @@ pub(crate) enum Command {
     Orgs(orgs::Orgs),
     Spaces(orgs::Spaces),
     Events(events::Events),
+    #[command(alias = "revisions")]
+    Releases(releases::Releases),
+    Rollback(releases::Rollback),
     Buildpacks(buildpacks::Buildpacks),
     Curl(curl::Curl),
     Version(Version),
@@ -137,6 +141,8 @@ impl Command {
             Self::Orgs(_) => orgs::orgs(&cx).await,
             Self::Spaces(_) => orgs::spaces(&cx).await,
             Self::Events(command) => command.run(&cx).await,
+            Self::Releases(command) => command.run(&cx).await,
+            Self::Rollback(command) => command.run(&cx).await,
             Self::Buildpacks(_) => buildpacks::run(&cx).await,
             Self::Curl(command) => command.run(&cx).await,
             Self::Version(_) | Self::Login(_) | Self::Auth(_) | Self::Logout(_) | Self::Api(_) => {

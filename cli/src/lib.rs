@@ -17,6 +17,7 @@ mod client;
 mod commands;
 mod config;
 mod context;
+mod deployment;
 mod environment;
 mod error;
 mod files;

@@ -13,21 +13,17 @@ mod upload;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use api_types::{
-    App, AppState, CreateDeployment, CurrentDroplet, Deployment, DeploymentOptions, Ref, ToOne,
-};
-use http::Method;
+use api_types::{App, AppState, CreateDeployment, CurrentDroplet, DeploymentOptions, Ref, ToOne};
 use model::manifest::Manifest;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
 pub(crate) use options::PushOptions;
 
-use crate::client::Call;
 use crate::context::Context;
-use crate::error::{CliError, Exit, Outcome};
+use crate::error::{CliError, Outcome};
 use crate::files::FileSet;
-use crate::{stage, start, ui};
+use crate::{deployment, stage, start, ui};
 
 /// What is to be pushed, before any call is made.
 #[derive(Debug)]
@@ -145,41 +141,8 @@ async fn deploy(
         relationships: api_types::AppRelationship::to(&app.guid),
         ..CreateDeployment::default()
     };
-    let deployment: Deployment = cx.client.post("/v3/deployments", &request).await?;
-    let path = format!("/v3/deployments/{}", deployment.guid);
-    let begun = Instant::now();
-    loop {
-        let now: Deployment = cx.client.get(&path).await?;
-        match (now.status.value.as_str(), now.status.reason.as_str()) {
-            ("FINALIZED", "DEPLOYED") | ("ACTIVE", "PAUSED") => return Ok(()),
-            ("FINALIZED", reason) => {
-                let message = format!("the deployment ended as {reason}");
-                let error = CliError::new("E-START", Exit::Start, message);
-                return Err(error
-                    .lines(now.status.details.error)
-                    .hint(format!("slipway logs {} --recent", app.name)));
-            }
-            _ if begun.elapsed() > DEPLOYMENT_LIMIT => {
-                cx.client
-                    .send(Call::new(
-                        Method::POST,
-                        cx.client.at(&format!("{path}/actions/cancel")),
-                    ))
-                    .await?;
-                let message = format!(
-                    "the deployment has not ended in {} s and was cancelled",
-                    DEPLOYMENT_LIMIT.as_secs()
-                );
-                return Err(CliError::new("E-START", Exit::Start, message)
-                    .hint(format!("slipway app {}", app.name)));
-            }
-            _ => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
-        }
-    }
+    deployment::follow(cx, app, &request).await
 }
-
-/// `cf`'s startup timeout.
-const DEPLOYMENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
 
 fn dim(text: impl std::fmt::Display) -> String {
     text.to_string().dimmed().to_string()

@@ -75,6 +75,15 @@ impl Store {
         Ok(revision)
     }
 
+    pub async fn find_revision(&self, id: RevisionId) -> Result<Option<Revision>> {
+        let row = sqlx::query("SELECT * FROM revisions WHERE guid = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.reader)
+            .await
+            .tried("find a release")?;
+        row.as_ref().map(|row| self.revision(row)).transpose()
+    }
+
     /// Newest first.
     pub async fn list_revisions(
         &self,

@@ -6,4 +6,5 @@ mod harness;
 mod bad_input;
 mod deploy;
 mod life;
+mod release;
 mod services;

@@ -1,20 +1,24 @@
 //! Deployments, as people ask for them, and going back to an earlier release.
 
-use model::ids::{AppId, DeploymentId, DropletId};
+use model::ids::{AppId, DeploymentId, DropletId, RevisionId};
 use serde_json::json;
-use store::DeploymentFilter;
 use store::records::{Deployment, DeploymentState, Page, PageRequest, Revision};
+use store::{DeploymentFilter, ProcessUpdate};
 
 use crate::error::OrNotFound;
-use crate::{Actor, Control, Error, Result};
+use crate::start::When;
+use crate::{Actor, Control, Error, Result, Scale, processes};
 
 /// What a deployment should bring.
 #[derive(Debug, Clone)]
 pub enum DeploymentWish {
-    /// The app's present settings, with this droplet where one is named.
-    Droplet(Option<DropletId>),
-    /// An earlier release, by its number.
-    Release(u32),
+    /// The app's present settings, with this droplet where one is named, and its `web` process in this size.
+    Droplet {
+        droplet: Option<DropletId>,
+        web: Scale,
+    },
+    /// An earlier release.
+    Release(RevisionId),
 }
 
 impl Control {
@@ -34,51 +38,67 @@ impl Control {
             .or_not_found("Deployment")
     }
 
-    /// Rolls an app to its present settings or back to an earlier release. The answer is the deployment; an app of which
-    /// nothing runs has started at once, and its deployment is done.
+    /// Rolls an app to its present settings or back to an earlier release. Where nothing of the app runs, it starts at once
+    /// and the deployment is done.
     pub async fn create_deployment(
         &self,
         actor: &Actor,
-        app: AppId,
+        id: AppId,
         wish: DeploymentWish,
     ) -> Result<Deployment> {
-        let before = self.app(actor, app).await?;
-        match wish {
-            DeploymentWish::Droplet(droplet) => {
+        let app = self.app(actor, id).await?;
+        let deployment = match wish {
+            DeploymentWish::Droplet { droplet, web } => {
                 if let Some(droplet) = droplet {
-                    self.set_current_droplet(actor, app, droplet).await?;
+                    self.set_current_droplet(actor, id, droplet).await?;
                 }
-                let app = self.app(actor, app).await?;
-                self.roll_out(&app).await?;
+                self.resize_web(actor, id, web).await?;
+                let app = self.app(actor, id).await?;
+                self.roll_out(&app, When::Always).await?
             }
-            DeploymentWish::Release(version) => {
-                let revision = self.release(actor, app, version).await?;
-                self.roll_back(&before, &revision).await?;
+            DeploymentWish::Release(revision) => {
+                let revision = self.revision(actor, revision).await?;
+                if revision.app != id {
+                    return Err(Error::unprocessable("The revision does not exist"));
+                }
+                self.roll_back(&app, &revision).await?
             }
-        }
-        let app = self.app(actor, app).await?;
-        self.audit_app(actor, "audit.app.deployment.create", &app, json!({}))
-            .await;
-        let filter = DeploymentFilter {
-            apps: vec![app.id],
-            newest_first: true,
-            ..DeploymentFilter::default()
         };
-        let newest = self
-            .store()
-            .list_deployments(
-                &filter,
-                PageRequest {
-                    page: 1,
-                    per_page: 1,
-                },
-            )
-            .await?
-            .items;
-        newest
-            .into_iter()
-            .next()
-            .ok_or(Error::NotFound { what: "Deployment" })
+        self.audit_app(
+            actor,
+            "audit.app.deployment.create",
+            &app,
+            json!({ "revision": deployment.revision }),
+        )
+        .await;
+        Ok(deployment)
+    }
+
+    pub async fn revision(&self, _: &Actor, id: RevisionId) -> Result<Revision> {
+        self.store()
+            .find_revision(id)
+            .await
+            .or_not_found("Revision")
+    }
+
+    /// New figures of `web` that only the new instances get.
+    async fn resize_web(&self, actor: &Actor, app: AppId, web: Scale) -> Result<()> {
+        processes::check_scale(web)?;
+        if web.instances.is_none() && web.memory.is_none() && web.disk.is_none() {
+            return Ok(());
+        }
+        let process = self.app_process(actor, app, "web").await?;
+        let update = ProcessUpdate {
+            instances: web.instances,
+            memory: web.memory,
+            disk: web.disk,
+            ..ProcessUpdate::default()
+        };
+        self.store()
+            .update_process(process.id, &update)
+            .await
+            .or_not_found("Process")?;
+        Ok(())
     }
 
     /// Gives up a deployment: the release that served before stays.
@@ -94,16 +114,5 @@ impl Control {
         self.audit_app(actor, "audit.app.deployment.cancel", &app, json!({}))
             .await;
         self.deployment(actor, id).await
-    }
-
-    async fn release(&self, actor: &Actor, app: AppId, version: u32) -> Result<Revision> {
-        let found = self
-            .list_revisions(actor, app, &[version], PageRequest::ALL)
-            .await?
-            .items;
-        found
-            .into_iter()
-            .next()
-            .ok_or(Error::NotFound { what: "Revision" })
     }
 }

@@ -15,6 +15,14 @@ use store::records::{
 use crate::env::{self, Surroundings};
 use crate::{Actor, Control, Error, Result};
 
+/// When a started app rolls; otherwise old instances stop at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Where its release changes.
+    Changed,
+    Always,
+}
+
 impl Control {
     /// Starts a stopped app; a started one stays as it is.
     pub async fn start_app(&self, actor: &Actor, id: AppId) -> Result<App> {
@@ -42,7 +50,7 @@ impl Control {
     /// Replaces all instances by new ones with the app's present droplet and settings; rolls where the release changes.
     pub async fn restart_app(&self, actor: &Actor, id: AppId) -> Result<App> {
         let app = self.app(actor, id).await?;
-        self.roll_out(&app).await?;
+        self.roll_out(&app, When::Changed).await?;
         let event = if app.state == AppState::Started {
             "audit.app.restart"
         } else {
@@ -59,15 +67,15 @@ impl Control {
         Ok(self.fleet().refresh_app(app.id).await?)
     }
 
-    /// Brings an app to its present settings. Where something of it runs and the release changes, it rolls: new instances
-    /// are healthy before old ones stop, and if they never are, the old ones stay.
-    pub(crate) async fn roll_out(&self, app: &App) -> Result<()> {
+    /// Brings an app to its present settings. Where something of it runs, it rolls: new instances are healthy before old
+    /// ones stop, and if they never are, the old ones stay.
+    pub(crate) async fn roll_out(&self, app: &App, when: When) -> Result<Deployment> {
         let (revision, lrps) = self.next_release(app).await?;
-        self.roll(app, &revision, lrps).await
+        self.roll(app, &revision, lrps, when).await
     }
 
     /// Brings an app back to what an earlier release was.
-    pub(crate) async fn roll_back(&self, app: &App, to: &Revision) -> Result<()> {
+    pub(crate) async fn roll_back(&self, app: &App, to: &Revision) -> Result<Deployment> {
         let processes = self.processes_of(app.id).await?;
         let revision = self
             .store()
@@ -81,39 +89,44 @@ impl Control {
             ..AppUpdate::default()
         };
         self.store().update_app(app.id, &update).await?;
-        self.roll(app, &revision, lrps).await
+        self.roll(app, &revision, lrps, When::Always).await
     }
 
-    async fn roll(&self, app: &App, revision: &Revision, lrps: Vec<DesiredLrp>) -> Result<()> {
+    async fn roll(
+        &self,
+        app: &App,
+        revision: &Revision,
+        lrps: Vec<DesiredLrp>,
+        when: When,
+    ) -> Result<Deployment> {
         let previous = self.store().list_desired_lrps(Some(app.id)).await?;
-        let serves = previous.iter().any(|lrp| lrp.instances > 0);
         let previous_revision = previous.iter().map(|lrp| lrp.revision).max();
+        let serves = previous.iter().any(|lrp| lrp.instances > 0);
+        let rolls = serves && (when == When::Always || previous_revision != Some(revision.version));
         let now = store::now_us();
-        let deployment = |previous_revision| Deployment {
+        let new = Deployment {
             id: DeploymentId::random(),
             app: app.id,
             state: DeploymentState::Active,
             strategy: "rolling".into(),
             droplet: revision.droplet,
             revision: revision.version,
-            previous_revision,
-            previous: previous.clone(),
+            previous_revision: previous_revision.unwrap_or(revision.version),
+            previous,
             deadline_us: now + i64::try_from(patience(&lrps).as_micros()).unwrap_or(i64::MAX / 2),
             created_us: now,
             updated_us: now,
         };
-        match previous_revision {
-            Some(previous) if serves && previous != revision.version => {
-                self.store()
-                    .begin_deployment(&deployment(previous), &lrps)
-                    .await?;
-            }
+        let mut deployment = self.store().begin_deployment(&new, &lrps).await?;
+        if !rolls {
             // Nothing serves, or nothing changes: there is nothing to keep meanwhile.
-            _ => {
-                self.store().desire_app(app.id, &lrps).await?;
-            }
+            deployment = self
+                .store()
+                .end_deployment(deployment.id, &DeploymentState::Deployed)
+                .await?;
         }
-        Ok(self.fleet().refresh_app(app.id).await?)
+        self.fleet().refresh_app(app.id).await?;
+        Ok(deployment)
     }
 
     /// The release that the app's present settings make, and the LRPs that run it.

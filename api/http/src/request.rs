@@ -11,8 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use model::ids::{
-    AppId, BindingId, BuildId, CellId, DestinationId, DomainId, DropletId, JobId, OrgId, PackageId,
-    ProcessId, RouteId, ServiceInstanceId, SpaceId, StreamId,
+    AppId, BindingId, BuildId, CellId, DeploymentId, DestinationId, DomainId, DropletId, JobId,
+    OrgId, PackageId, ProcessId, RevisionId, RouteId, ServiceInstanceId, SpaceId, StreamId,
 };
 
 use crate::error::{ApiError, Outcome};
@@ -141,6 +141,8 @@ nouns! {
     DomainId "domain" "Domain"
     AppId "app" "App"
     ProcessId "process" "Process"
+    DeploymentId "deployment" "Deployment"
+    RevisionId "revision" "Revision"
     PackageId "package" "Package"
     BuildId "build" "Build"
     DropletId "droplet" "Droplet"

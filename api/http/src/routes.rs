@@ -16,8 +16,8 @@ use crate::error::unknown_request;
 use crate::request::{Api, authenticate};
 use crate::token::{KeyError, Tokens};
 use crate::v3::{
-    absent, apps, bindings, buildpacks, builds, domains, droplets, environment, events,
-    feature_flags, features, jobs, manifests, orgs, packages, processes, resource_matches,
+    absent, apps, bindings, buildpacks, builds, deployments, domains, droplets, environment,
+    events, feature_flags, features, jobs, manifests, orgs, packages, processes, resource_matches,
     revisions, routes as v3_routes, scaling, service_instances, spaces, stacks, stats,
 };
 use crate::{context, log_cache, root, uaa, upload};
@@ -154,7 +154,11 @@ fn list() -> Vec<Route> {
         get("/v3/feature_flags/{name}", feature_flags::show),
 
         // Kinds of which this platform has none
-        get("/v3/deployments", absent::list),
+        get("/v3/deployments", deployments::list),
+        post("/v3/deployments", deployments::create),
+        get("/v3/deployments/{deployment}", deployments::show),
+        post("/v3/deployments/{deployment}/actions/cancel", deployments::cancel),
+        get("/v3/revisions/{revision}", revisions::show),
         get("/v3/isolation_segments", absent::list),
         get("/v3/service_brokers", absent::list),
         get("/v3/service_offerings", absent::list),

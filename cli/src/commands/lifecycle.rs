@@ -62,10 +62,7 @@ impl Restart {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         let app = cx.app(&self.app).await?;
         build_if_needed(cx, &app).await?;
-        if app.state == AppState::Started {
-            act(cx, &app, "stop").await?;
-        }
-        act(cx, &app, "start").await?;
+        act(cx, &app, "restart").await?;
         start::wait_until_started(cx, &app.guid, &app.name).await?;
         result(cx, &app, "runs")
     }
@@ -78,9 +75,8 @@ impl Restage {
             .await?
             .ok_or_else(|| nothing_uploaded(&app))?;
         let droplet = stage::stage(cx, &app.guid, &package.guid).await?;
-        act(cx, &app, "stop").await?;
         use_droplet(cx, &app, &droplet).await?;
-        act(cx, &app, "start").await?;
+        act(cx, &app, "restart").await?;
         start::wait_until_started(cx, &app.guid, &app.name).await?;
         result(cx, &app, "is built again and runs")
     }

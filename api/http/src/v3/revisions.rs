@@ -3,7 +3,7 @@
 use api_control::records;
 use api_types::{Page, Revision};
 use axum::Json;
-use model::ids::AppId;
+use model::ids::{AppId, RevisionId};
 
 use crate::error::Outcome;
 use crate::present;
@@ -31,6 +31,11 @@ pub(crate) async fn list(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<
     Ok(Json(query.answer(&ask.urls, revisions, |revision| {
         present::revision(&ask.urls, revision)
     })))
+}
+
+pub(crate) async fn show(ask: Ask, Guid(id): Guid<RevisionId>) -> Outcome<Json<Revision>> {
+    let revision = ask.control.revision(&ask.actor, id).await?;
+    Ok(Json(present::revision(&ask.urls, revision)))
 }
 
 pub(crate) async fn deployed(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<Revision>>> {

@@ -1,0 +1,58 @@
+//! Deployments.
+
+use api_control::records::{self, DeploymentState};
+use api_types::{
+    AppRelationship, Deployment, DeploymentDetails, DeploymentOptions, DeploymentStatus,
+    NamedProcess, Ref,
+};
+
+use super::time;
+use crate::urls::Urls;
+
+/// A failed deployment is `CANCELED` to clients, which is the reason that they take for a failure; the cause stands in
+/// the details.
+pub(crate) fn deployment(urls: &Urls, deployment: &records::Deployment) -> Deployment {
+    let (value, reason, error) = match &deployment.state {
+        DeploymentState::Active => ("ACTIVE", "DEPLOYING", None),
+        DeploymentState::Deployed => ("FINALIZED", "DEPLOYED", None),
+        DeploymentState::Canceled => ("FINALIZED", "CANCELED", None),
+        DeploymentState::Superseded => ("FINALIZED", "SUPERSEDED", None),
+        DeploymentState::Failed { error } => ("FINALIZED", "CANCELED", Some(error.clone())),
+    };
+    let own = format!("/v3/deployments/{}", deployment.id);
+    Deployment {
+        guid: deployment.id.to_string(),
+        created_at: time(deployment.created_us),
+        updated_at: Some(time(deployment.updated_us)),
+        status: DeploymentStatus {
+            value: value.into(),
+            reason: reason.into(),
+            details: DeploymentDetails {
+                last_status_change: Some(time(deployment.updated_us)),
+                error,
+                ..DeploymentDetails::default()
+            },
+        },
+        strategy: deployment.strategy.clone(),
+        options: DeploymentOptions {
+            max_in_flight: Some(1),
+            ..DeploymentOptions::default()
+        },
+        droplet: Some(Ref {
+            guid: deployment.droplet.to_string(),
+        }),
+        new_processes: vec![NamedProcess {
+            process: Ref {
+                guid: deployment.app.web_process().to_string(),
+            },
+            kind: "web".into(),
+        }],
+        relationships: AppRelationship::to(deployment.app.to_string()),
+        links: urls.links([
+            ("self", own.clone()),
+            ("app", format!("/v3/apps/{}", deployment.app)),
+            ("cancel", format!("{own}/actions/cancel")),
+        ]),
+        ..Deployment::default()
+    }
+}

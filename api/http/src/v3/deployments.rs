@@ -1,0 +1,86 @@
+//! Deployments.
+
+use api_control::{DeploymentFilter, DeploymentWish, Error, Scale};
+use api_types::{CreateDeployment, Deployment, DeploymentOptions, Page};
+use axum::Json;
+use http::StatusCode;
+use model::ids::DeploymentId;
+use model::limits::Megabytes;
+
+use super::metadata;
+use crate::answer::created;
+use crate::body::JsonBody;
+use crate::error::Outcome;
+use crate::present;
+use crate::request::{Ask, Guid, parsed, related};
+
+pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Deployment>>> {
+    let query = ask.query(&["app_guids", "status_values", "status_reasons", "states"])?;
+    let newest_first =
+        query.order(&["created_at", "-created_at"])?.as_deref() == Some("-created_at");
+    let statuses = query.texts("status_values")?;
+    let filter = DeploymentFilter {
+        apps: query.guids("app_guids")?,
+        active: !statuses.is_empty() && statuses.iter().all(|status| status == "ACTIVE"),
+        newest_first,
+        ..DeploymentFilter::default()
+    };
+    let deployments = ask
+        .control
+        .list_deployments(&ask.actor, &filter, query.page())
+        .await?;
+    Ok(Json(query.answer(&ask.urls, deployments, |deployment| {
+        present::deployment(&ask.urls, &deployment)
+    })))
+}
+
+pub(crate) async fn show(ask: Ask, Guid(id): Guid<DeploymentId>) -> Outcome<Json<Deployment>> {
+    let deployment = ask.control.deployment(&ask.actor, id).await?;
+    Ok(Json(present::deployment(&ask.urls, &deployment)))
+}
+
+pub(crate) async fn create(
+    ask: Ask,
+    JsonBody(body): JsonBody<CreateDeployment>,
+) -> Outcome<(StatusCode, Json<Deployment>)> {
+    metadata::refuse(body.metadata.as_ref(), "deployments")?;
+    if body
+        .strategy
+        .as_deref()
+        .is_some_and(|strategy| strategy != "rolling")
+    {
+        let text = "Strategy must be 'rolling': this platform has no other";
+        return Err(Error::Unprocessable(text.into()).into());
+    }
+    let app = related(&body.relationships.app)?;
+    let wish = match (body.revision, body.droplet) {
+        (Some(_), Some(_)) => {
+            let text = "Cannot set both fields 'droplet' and 'revision'";
+            return Err(Error::Unprocessable(text.into()).into());
+        }
+        (Some(revision), None) => DeploymentWish::Release(parsed(&revision.guid)?),
+        (None, droplet) => DeploymentWish::Droplet {
+            droplet: droplet.map(|droplet| parsed(&droplet.guid)).transpose()?,
+            web: web(body.options.as_ref()),
+        },
+    };
+    let deployment = ask.control.create_deployment(&ask.actor, app, wish).await?;
+    Ok(created(present::deployment(&ask.urls, &deployment)))
+}
+
+pub(crate) async fn cancel(ask: Ask, Guid(id): Guid<DeploymentId>) -> Outcome<Json<Deployment>> {
+    let deployment = ask.control.cancel_deployment(&ask.actor, id).await?;
+    Ok(Json(present::deployment(&ask.urls, &deployment)))
+}
+
+fn web(options: Option<&DeploymentOptions>) -> Scale {
+    Scale {
+        instances: options.and_then(|options| options.web_instances),
+        memory: options
+            .and_then(|options| options.memory_in_mb)
+            .map(Megabytes),
+        disk: options
+            .and_then(|options| options.disk_in_mb)
+            .map(Megabytes),
+    }
+}
