@@ -121,7 +121,10 @@ pub(crate) fn write_pid(paths: &Paths, role: &str, pid: i32) -> anyhow::Result<(
     let started = start_time(pid).with_context(|| format!("process {pid} is gone"))?;
     let write = || {
         fs::write(paths.started(role), format!("{started}\n"))?;
-        fs::write(paths.pid(role), format!("{pid}\n"))
+        // In one step: readers must never meet half a pid.
+        let new = paths.pid(role).with_extension("new");
+        fs::write(&new, format!("{pid}\n"))?;
+        fs::rename(new, paths.pid(role))
     };
     write().with_context(|| format!("{} can't be written", paths.pid(role).display()))
 }

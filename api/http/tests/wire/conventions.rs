@@ -14,7 +14,7 @@ async fn what_the_api_does_not_have_is_an_unknown_request() {
         (Method::GET, "/v3/nothing"),
         (Method::GET, "/nothing"),
         (Method::PUT, "/v3/apps"),
-        (Method::POST, "/v3/deployments"),
+        (Method::POST, "/v3/sidecars"),
         (Method::GET, "/internal/routes"),
         (Method::GET, "/metrics"),
         (Method::GET, "/v3/apps/%ff/env/x"),
