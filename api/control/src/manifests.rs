@@ -249,10 +249,7 @@ impl Control {
         if !wants_one || !mapped.is_empty() {
             return Ok(());
         }
-        let domain = domains
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::unprocessable("there is no domain for a route"))?;
+        let domain = self.default_domain(actor).await?;
         let base = host_from(&app.name);
         if manifest.random_route == Some(true) {
             return self.map_random(actor, app, &domain, &base).await;

@@ -44,7 +44,7 @@ impl Control {
         self.space_of(id).await
     }
 
-    /// The first one is the default domain.
+    /// In the order of their making.
     pub async fn list_domains(
         &self,
         _: &Actor,
@@ -53,6 +53,17 @@ impl Control {
         page: PageRequest,
     ) -> Result<Page<Domain>> {
         Ok(self.store().list_domains(names, guids, page).await?)
+    }
+
+    /// The one that this installation was started with: an earlier one may lead nowhere any more.
+    pub async fn default_domain(&self, actor: &Actor) -> Result<Domain> {
+        let own = std::slice::from_ref(&self.settings().domain);
+        let found = self.list_domains(actor, own, &[], PageRequest::ALL).await?;
+        found
+            .items
+            .into_iter()
+            .next()
+            .ok_or(Error::NotFound { what: "Domain" })
     }
 
     pub async fn domain(&self, _: &Actor, id: DomainId) -> Result<Domain> {

@@ -6,7 +6,7 @@ use api_types::{Domain, Page, RouteReservation};
 use axum::Json;
 use model::ids::{DomainId, OrgId};
 
-use crate::error::{ApiError, Outcome};
+use crate::error::Outcome;
 use crate::present;
 use crate::request::{Ask, Guid};
 
@@ -30,19 +30,8 @@ pub(crate) async fn list_of_org(ask: Ask, Guid(org): Guid<OrgId>) -> Outcome<Jso
 
 pub(crate) async fn default_of_org(ask: Ask, Guid(org): Guid<OrgId>) -> Outcome<Json<Domain>> {
     ask.control.org(&ask.actor, org).await?;
-    let first = PageRequest {
-        page: 1,
-        per_page: 1,
-    };
-    let domains = ask
-        .control
-        .list_domains(&ask.actor, &[], &[], first)
-        .await?;
-    let domain = domains
-        .items
-        .first()
-        .ok_or_else(|| ApiError::not_found("Domain"))?;
-    Ok(Json(present::domain(&ask.urls, domain)))
+    let domain = ask.control.default_domain(&ask.actor).await?;
+    Ok(Json(present::domain(&ask.urls, &domain)))
 }
 
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<DomainId>) -> Outcome<Json<Domain>> {
