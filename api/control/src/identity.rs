@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use argon2::Argon2;
@@ -15,6 +15,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use model::ids::UserId;
 use model::secret::Secret;
 use store::Store;
+use tokio::sync::Semaphore;
 
 use crate::settings::Config;
 use crate::{Control, Error, Result};
@@ -38,8 +39,22 @@ pub enum LoginError {
 }
 
 /// Counts failed log-ins by user name and address, so that guessing is slow and a stranger elsewhere cannot lock a user out.
-#[derive(Debug, Default)]
-pub(crate) struct Lockouts(Mutex<HashMap<(String, Option<IpAddr>), Failures>>);
+#[derive(Debug)]
+pub(crate) struct Lockouts {
+    failures: Mutex<HashMap<(String, Option<IpAddr>), Failures>>,
+    /// Each check of a password takes 19 MiB and a core for a moment: strangers must not get any number of them, nor more
+    /// guesses at once than they have in a row.
+    checks: Arc<Semaphore>,
+}
+
+impl Default for Lockouts {
+    fn default() -> Self {
+        Self {
+            failures: Mutex::default(),
+            checks: Arc::new(Semaphore::new(Self::CHECKS)),
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Failures {
@@ -49,17 +64,18 @@ struct Failures {
 
 impl Lockouts {
     const TRIES: u32 = 5;
+    const CHECKS: usize = 2;
     const WAIT: Duration = Duration::from_secs(300);
     const MAX_ENTRIES: usize = 10_000;
 
     fn wait(&self, key: &(String, Option<IpAddr>)) -> Option<Duration> {
-        let entries = self.0.lock().expect("no panic while held");
+        let entries = self.failures.lock().expect("no panic while held");
         let failures = entries.get(key)?;
         (failures.count >= Self::TRIES).then(|| Self::WAIT.checked_sub(failures.last.elapsed()))?
     }
 
     fn failed(&self, key: (String, Option<IpAddr>)) -> u32 {
-        let mut entries = self.0.lock().expect("no panic while held");
+        let mut entries = self.failures.lock().expect("no panic while held");
         entries.retain(|_, failures| failures.last.elapsed() < Self::WAIT);
         if entries.len() >= Self::MAX_ENTRIES {
             entries.clear();
@@ -74,7 +90,10 @@ impl Lockouts {
     }
 
     fn succeeded(&self, key: &(String, Option<IpAddr>)) {
-        self.0.lock().expect("no panic while held").remove(key);
+        self.failures
+            .lock()
+            .expect("no panic while held")
+            .remove(key);
     }
 }
 
@@ -87,12 +106,17 @@ impl Control {
         client: Option<IpAddr>,
     ) -> std::result::Result<Actor, LoginError> {
         let key = (username.chars().take(100).collect::<String>(), client);
-        if let Some(wait) = self.inner.lockouts.wait(&key) {
+        let internal = |source: anyhow::Error| LoginError::Internal(source);
+        let lockouts = &self.inner.lockouts;
+        let permit = Arc::clone(&lockouts.checks)
+            .acquire_owned()
+            .await
+            .map_err(|error| internal(error.into()))?;
+        if let Some(wait) = lockouts.wait(&key) {
             return Err(LoginError::Locked {
                 wait_s: wait.as_secs() + 1,
             });
         }
-        let internal = |source: anyhow::Error| LoginError::Internal(source);
         let user = self
             .store()
             .find_user_by_name(username)
@@ -104,12 +128,14 @@ impl Control {
             None => Secret::new(unknown_user_hash().map_err(internal)?),
         };
         let (password, hash) = (password.clone(), hash);
-        let matches = tokio::task::spawn_blocking(move || {
-            PasswordHash::new(hash.expose()).is_ok_and(|hash| {
+        // The permit goes along: the work goes on where the client does not wait for it.
+        let (matches, _permit) = tokio::task::spawn_blocking(move || {
+            let matches = PasswordHash::new(hash.expose()).is_ok_and(|hash| {
                 Argon2::default()
                     .verify_password(password.expose().as_bytes(), &hash)
                     .is_ok()
-            })
+            });
+            (matches, permit)
         })
         .await
         .map_err(|error| internal(error.into()))?;
