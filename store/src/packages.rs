@@ -142,9 +142,11 @@ impl Store {
         package(&row)
     }
 
+    /// Notes that an upload was refused. A package that another upload made ready stays so.
     pub async fn fail_package(&self, id: PackageId, error: &str) -> Result<()> {
         sqlx::query(
-            "UPDATE packages SET state = 'FAILED', error = $2, updated_us = $3 WHERE guid = $1",
+            "UPDATE packages SET state = 'FAILED', error = $2, updated_us = $3
+             WHERE guid = $1 AND state = 'AWAITING_UPLOAD'",
         )
         .bind(id.to_string())
         .bind(error)

@@ -1,5 +1,6 @@
 //! Packages: source code as it was uploaded.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use model::ids::{AppId, PackageId, SpaceId};
@@ -72,16 +73,17 @@ impl Control {
             .map(|resource| resource.sha1.to_lowercase())
             .collect::<Vec<_>>();
         let known = self.store().find_resources(&spaces, &sha1s).await?;
-        let is_known = |resource: &ResourceRef| {
-            known.iter().any(|known| {
-                known.size == resource.size && known.sha1.eq_ignore_ascii_case(&resource.sha1)
-            })
+        let known = known
+            .iter()
+            .map(|known| (known.sha1.as_str(), known.size))
+            .collect::<HashSet<_>>();
+        let is_known = |(resource, sha1): &(ResourceRef, String)| {
+            known.contains(&(sha1.as_str(), resource.size))
         };
-        let known_keys = wanted.iter().map(is_known).collect::<Vec<_>>();
         Ok(wanted
             .into_iter()
-            .zip(known_keys)
-            .filter(|(_, known)| *known)
+            .zip(sha1s)
+            .filter(is_known)
             .map(|(resource, _)| resource)
             .collect())
     }
@@ -211,6 +213,15 @@ impl Control {
         if matched.len() > ArchiveLimits::DEFAULT.files {
             return Err(refused(ArchiveError::TooManyFiles(
                 ArchiveLimits::DEFAULT.files,
+            )));
+        }
+        // Copies are written before the whole is looked through: one large file may be named many times.
+        let bytes = matched
+            .iter()
+            .fold(0_u64, |sum, resource| sum.saturating_add(resource.size));
+        if bytes > ArchiveLimits::DEFAULT.bytes {
+            return Err(refused(ArchiveError::TooLarge(
+                ArchiveLimits::DEFAULT.bytes,
             )));
         }
         let mut spaces = self.spaces_of(actor).await?;

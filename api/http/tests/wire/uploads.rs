@@ -161,3 +161,19 @@ async fn hostile_uploads_are_refused_and_leave_nothing() {
     assert_eq!(json.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.scratch_files(), 0);
 }
+
+#[tokio::test]
+async fn matched_files_that_are_too_much_together_are_refused_before_they_are_copied() {
+    let (world, app) = world().await;
+    let package = world.new_package(&app).await;
+    let large = json!({ "path": "a", "mode": "644", "size_in_bytes": 5_u64 << 30, "checksum": { "value": "0".repeat(40) } });
+    let answer = world
+        .client
+        .upload(
+            &format!("/v3/packages/{package}/upload"),
+            &[("resources", None, json!([large]).to_string().as_bytes())],
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.detail().contains("4096 MiB"), "{answer:?}");
+}
