@@ -56,14 +56,18 @@ impl Seal {
             Ok(mut file) => file.read_exact(&mut key).map_err(io("read the key"))?,
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
                 fill_random(&mut key)?;
+                // Under another name until it is whole: half a key would lock the data folder for good.
+                let new = path.with_extension("new");
                 let mut file = OpenOptions::new()
                     .write(true)
-                    .create_new(true)
+                    .create(true)
+                    .truncate(true)
                     .mode(0o600)
-                    .open(path)
+                    .open(&new)
                     .map_err(io("create the key"))?;
                 file.write_all(&key)
                     .and_then(|()| file.sync_all())
+                    .and_then(|()| std::fs::rename(&new, path))
                     .map_err(io("write the key"))?;
             }
             Err(other) => return Err(io("open the key")(other)),

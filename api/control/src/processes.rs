@@ -208,6 +208,11 @@ pub(crate) fn check_health(health: &HealthCheck) -> Result<()> {
             HealthCheck::MAX_START_TIMEOUT.as_secs()
         )));
     }
+    if health.invocation_timeout.is_zero() {
+        return Err(Error::unprocessable(
+            "one try of the health check must be given at least 1 second",
+        ));
+    }
     if let model::health::HealthCheckKind::Http { endpoint } = &health.kind
         && (!endpoint.starts_with('/')
             || endpoint.len() > 255
