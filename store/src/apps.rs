@@ -140,6 +140,36 @@ impl Store {
         self.app(&row.ok_or(Error::Missing)?)
     }
 
+    /// Changes an app's variables in one step, so that of two changes at the same moment none is lost. What `change` refuses
+    /// is returned as it is, and nothing is written.
+    pub async fn change_env<E>(
+        &self,
+        id: AppId,
+        change: impl FnOnce(&Env) -> std::result::Result<Env, E>,
+    ) -> Result<std::result::Result<App, E>> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query("SELECT * FROM apps WHERE guid = $1")
+            .bind(id.to_string())
+            .fetch_optional(&mut *tx)
+            .await
+            .tried("find an app")?;
+        let known = self.app(&row.ok_or(Error::Missing)?)?;
+        let env = match change(&known.env) {
+            Ok(env) => env,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let row =
+            sqlx::query("UPDATE apps SET env = $2, updated_us = $3 WHERE guid = $1 RETURNING *")
+                .bind(id.to_string())
+                .bind(self.seal.seal("apps.env", &env)?)
+                .bind(now_us())
+                .fetch_one(&mut *tx)
+                .await
+                .tried("change an app's variables")?;
+        tx.commit().await.tried("commit an app's variables")?;
+        Ok(Ok(self.app(&row)?))
+    }
+
     /// Deletes an app with everything that only it has. Its routes stay, without it.
     pub async fn delete_app(&self, id: AppId) -> Result<()> {
         let done = sqlx::query("DELETE FROM apps WHERE guid = $1")

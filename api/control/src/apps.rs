@@ -133,7 +133,6 @@ impl Control {
     /// Stops and deletes an app with its packages, droplets and releases. Routes and services stay.
     pub async fn delete_app(&self, actor: &Actor, id: AppId) -> Result<Job> {
         let app = self.app(actor, id).await?;
-        let processes = self.processes_of(id).await?;
         for build in self
             .store()
             .list_staging_builds()
@@ -144,8 +143,7 @@ impl Control {
             self.fleet().cancel_task(build.task);
         }
         self.store().delete_app(id).await.or_not_found("App")?;
-        self.fleet()
-            .undesire(processes.iter().map(|process| process.id));
+        self.fleet().refresh_app(id).await?;
         self.reload_routes().await?;
         self.audit_app(actor, "audit.app.delete-request", &app, json!({}))
             .await;
@@ -173,30 +171,16 @@ impl Control {
         id: AppId,
         changes: BTreeMap<String, Option<String>>,
     ) -> Result<Env> {
-        let app = self.app(actor, id).await?;
-        let mut merged = app
-            .env
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect::<Vec<_>>();
-        for (name, value) in &changes {
-            match (value, merged.iter_mut().find(|(known, _)| known == name)) {
-                (Some(value), Some(entry)) => value.clone_into(&mut entry.1),
-                (Some(value), None) => merged.push((name.clone(), value.clone())),
-                (None, _) => merged.retain(|(known, _)| known != name),
-            }
-        }
-        let env = Env::from_iter(merged);
-        check_env(&env)?;
-        let update = AppUpdate {
-            env: Some(env),
-            ..AppUpdate::default()
+        let change = |known: &Env| -> Result<Env> {
+            let env = merged(known, &changes);
+            check_env(&env)?;
+            Ok(env)
         };
         let app = self
             .store()
-            .update_app(id, &update)
+            .change_env(id, change)
             .await
-            .or_not_found("App")?;
+            .or_not_found("App")??;
         let names = changes.keys().collect::<Vec<_>>();
         self.audit_app(
             actor,
@@ -321,6 +305,21 @@ impl Control {
         };
         self.audit(actor, event_type, target, data).await;
     }
+}
+
+fn merged(known: &Env, changes: &BTreeMap<String, Option<String>>) -> Env {
+    let mut merged = known
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect::<Vec<_>>();
+    for (name, value) in changes {
+        match (value, merged.iter_mut().find(|(known, _)| known == name)) {
+            (Some(value), Some(entry)) => value.clone_into(&mut entry.1),
+            (Some(value), None) => merged.push((name.clone(), value.clone())),
+            (None, _) => merged.retain(|(known, _)| known != name),
+        }
+    }
+    Env::from_iter(merged)
 }
 
 fn patch(known: &mut BTreeMap<String, String>, changes: BTreeMap<String, Option<String>>) {

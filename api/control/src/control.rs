@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::ids::{EventId, SpaceId};
 use store::Store;
 use store::records::{Event, PageRequest, Space};
+use tokio::sync::Mutex as Turn;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::OrNotFound;
@@ -27,6 +28,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) fleet: Fleet,
     pub(crate) routes: RouteFeed,
+    /// Held while routes are read and taken over: of two readings the later one has to be the last one taken.
+    reading_routes: Turn<()>,
     pub(crate) lockouts: Lockouts,
     scratch: PathBuf,
     token_key: Vec<u8>,
@@ -64,6 +67,7 @@ impl Control {
                 settings,
                 fleet,
                 routes,
+                reading_routes: Turn::new(()),
                 lockouts: Lockouts::default(),
                 scratch,
                 token_key,
@@ -104,6 +108,7 @@ impl Control {
     }
 
     pub(crate) async fn reload_routes(&self) -> Result<()> {
+        let _turn = self.inner.reading_routes.lock().await;
         let routes = self.store().all_routes().await?;
         self.inner.routes.set_routes(routes);
         Ok(())

@@ -21,7 +21,7 @@ use model::protocol::cell::{InstanceUsage, Isolation, OrderBody};
 use scheduler::{Event, IndexView, Time};
 use store::records::PageRequest;
 use store::{DeploymentFilter, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as Turn, Notify, watch};
 
 use crate::route_feed::RouteFeed;
 use crate::settings::{Settings, weakest};
@@ -46,6 +46,10 @@ struct Inner {
     state: Mutex<State>,
     /// Something changed that may change the plan.
     changed: Notify,
+    /// Held while what should run is read and taken over: of two readings the later one has to be the last one taken.
+    reading: Turn<()>,
+    /// What should run was read. Cells wait for it: their reports mean little before.
+    loaded: watch::Sender<bool>,
     streams: Streams,
 }
 
@@ -59,6 +63,8 @@ impl Fleet {
             epoch,
             state,
             changed: Notify::new(),
+            reading: Turn::new(()),
+            loaded: watch::Sender::new(false),
             streams: Streams::default(),
         };
         Self {
@@ -72,6 +78,7 @@ impl Fleet {
 
     /// Reads again what should run of an app, and wakes the driver.
     pub(crate) async fn refresh_app(&self, app: AppId) -> store::Result<()> {
+        let _turn = self.inner.reading.lock().await;
         let lrps = self.inner.store.list_desired_lrps(Some(app)).await?;
         let filter = DeploymentFilter {
             apps: vec![app],
@@ -87,15 +94,6 @@ impl Fleet {
         self.state().want_app(app, &lrps, active.first());
         self.inner.changed.notify_one();
         Ok(())
-    }
-
-    pub(crate) fn undesire(&self, processes: impl IntoIterator<Item = ProcessId>) {
-        let mut state = self.state();
-        for process in processes {
-            state.unwant(process);
-        }
-        drop(state);
-        self.inner.changed.notify_one();
     }
 
     /// How the last instance of an index ended, if it was of this version and no later one became healthy.
@@ -120,7 +118,7 @@ impl Fleet {
     pub(crate) fn cancel_task(&self, task: TaskId) {
         let mut state = self.state();
         let cell = state.scheduler.task(task).and_then(|view| view.cell);
-        state.apply(Event::TaskEnded { task });
+        state.end_task(task);
         if let Some(cell) = cell {
             state.send(cell, OrderBody::CancelTask { task });
         }

@@ -12,11 +12,13 @@ use model::protocol::cell::{OrderBody, PRESENCE_TTL};
 use model::task::{StagingFailure, TaskOutcome};
 use scheduler::{Decision, DesiredTask, Event, PlacementError, Time};
 use store::DeploymentFilter;
-use store::records::{DesiredLrp, PageRequest, Placement};
+use store::records::{Build, DesiredLrp, PageRequest, Placement};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::state::State;
 use super::{Fleet, TICK, now, orders};
+use crate::route_feed::RouteFeed;
 
 /// Decisions of one round; the rest follows in the next.
 const BUDGET: usize = 2_000;
@@ -28,7 +30,6 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 impl Fleet {
     /// Loads what should run, then converges until `shutdown`.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
-        let started = Instant::now();
         while let Err(error) = self.load().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -39,6 +40,7 @@ impl Fleet {
                 () = shutdown.cancelled() => return,
             }
         }
+        let started = Instant::now();
         loop {
             let pause = match self.round(started).await {
                 Ok(wake) => wake.map_or(TICK, |wake| until(wake).min(TICK)),
@@ -60,6 +62,7 @@ impl Fleet {
 
     /// Everything desired, and the builds under way.
     async fn load(&self) -> store::Result<()> {
+        let _turn = self.inner.reading.lock().await;
         let lrps = self.inner.store.list_desired_lrps(None).await?;
         let builds = self.inner.store.list_staging_builds().await?;
         let cells = self.inner.store.list_cells().await?;
@@ -85,13 +88,7 @@ impl Fleet {
                 active.iter().find(|deployment| deployment.app == *app),
             );
         }
-        for build in builds.iter().filter(|build| build.placed.is_none()) {
-            state.apply(Event::Task(DesiredTask {
-                task: build.task,
-                limits: build.limits,
-                stack: None,
-            }));
-        }
+        want_builds(&mut state, &builds);
         let connected = state.cells.keys().copied().collect::<Vec<_>>();
         state.awaited = cells
             .iter()
@@ -101,12 +98,22 @@ impl Fleet {
         for cell in connected {
             state.awaited.remove(&cell);
         }
+        drop(state);
+        self.inner.loaded.send_replace(true);
         Ok(())
     }
 
     async fn round(&self, started: Instant) -> store::Result<Option<Time>> {
+        // First of all, since it needs no store.
+        self.tell_routes();
         for cell in self.expired(started) {
             self.lose(cell).await?;
+        }
+        if self.state().reread_builds {
+            let builds = self.inner.store.list_staging_builds().await?;
+            let mut state = self.state();
+            want_builds(&mut state, &builds);
+            state.reread_builds = false;
         }
         let plan = {
             let mut state = self.state();
@@ -115,13 +122,21 @@ impl Fleet {
             }
             if !state.settled {
                 state.settled = true;
+                // A router takes what it is told first for the whole table.
+                tell(&self.inner.routes, &mut state);
                 self.inner.routes.settle();
             }
             state.scheduler.plan(now(), BUDGET)
         };
+        let mut carried_out = Ok(());
         for decision in plan.decisions {
-            self.carry_out(decision).await?;
+            // All are booked as sent, so one that fails must not keep the others from going out.
+            if let Err(error) = self.carry_out(decision).await {
+                carried_out = Err(error);
+            }
         }
+        self.tell_routes();
+        carried_out?;
         self.end_deployments().await?;
         self.end_impatient_tasks().await?;
         self.tell_routes();
@@ -193,7 +208,15 @@ impl Fleet {
                 tracing::info!(instance.guid = %instance, cell.id = %cell, ?reason, "stop an instance");
                 self.state().send(cell, OrderBody::Stop { instance });
             }
-            Decision::StartTask { task, cell } => self.start_task(task, cell).await?,
+            Decision::StartTask { task, cell } => {
+                if let Err(error) = self.start_task(task, cell).await {
+                    // It was not sent: it is planned anew.
+                    let mut state = self.state();
+                    state.end_task(task);
+                    state.reread_builds = true;
+                    return Err(error);
+                }
+            }
             Decision::Blocked {
                 process,
                 index,
@@ -212,49 +235,55 @@ impl Fleet {
         Ok(())
     }
 
-    /// Commits where the build goes before the order leaves, so that it can never be sent twice.
+    /// Commits where the build goes before the order leaves, so that it can never be sent twice. Nothing can fail between
+    /// the two.
     async fn start_task(&self, task: TaskId, cell: CellId) -> store::Result<()> {
         let incarnation = {
             let mut state = self.state();
             state.waiting_tasks.remove(&task);
-            state.cells.get(&cell).map(|link| link.hello.incarnation)
+            let incarnation = state.cells.get(&cell).map(|link| link.hello.incarnation);
+            if incarnation.is_none() {
+                state.end_task(task);
+                state.reread_builds = true;
+            }
+            incarnation
         };
         let Some(incarnation) = incarnation else {
             return Ok(());
         };
         let build = self.inner.store.find_build_by_task(task).await?;
         let Some(build) = build else {
-            self.state().apply(Event::TaskEnded { task });
+            self.state().end_task(task);
             return Ok(());
         };
-        match self
-            .inner
-            .store
-            .place_build(
-                task,
-                Placement {
-                    cell,
-                    incarnation,
-                    epoch: self.inner.epoch,
-                },
-            )
-            .await
-        {
+        let env =
+            crate::builds::staging_env(&self.inner.store, &self.inner.settings, &build).await?;
+        let spec = match orders::staging_spec(&self.inner.store, &build, env).await? {
+            Ok(spec) => spec,
+            Err(failure) => {
+                return self
+                    .finish_task(task, TaskOutcome::Failed { failure })
+                    .await;
+            }
+        };
+        let placement = Placement {
+            cell,
+            incarnation,
+            epoch: self.inner.epoch,
+        };
+        match self.inner.store.place_build(task, placement).await {
             Ok(()) => {}
             Err(store::Error::Missing) => {
-                self.state().apply(Event::TaskEnded { task });
+                self.state().end_task(task);
                 return Ok(());
             }
             Err(other) => return Err(other),
         }
-        let env =
-            crate::builds::staging_env(&self.inner.store, &self.inner.settings, &build).await?;
-        match orders::staging_spec(&self.inner.store, &build, env).await? {
-            Ok(spec) => self.state().send(cell, OrderBody::Stage(Box::new(spec))),
-            Err(failure) => {
-                self.finish_task(task, TaskOutcome::Failed { failure })
-                    .await?
-            }
+        let mut state = self.state();
+        // Its app may have been deleted meanwhile.
+        if state.scheduler.task(task).is_some() {
+            state.ordered_builds.insert(task, cell);
+            state.send(cell, OrderBody::Stage(Box::new(spec)));
         }
         Ok(())
     }
@@ -290,11 +319,24 @@ impl Fleet {
 
     /// Tells the route feed where the apps that changed are reached now.
     fn tell_routes(&self) {
-        let mut state = self.state();
-        let stale = std::mem::take(&mut state.stale_routes);
-        for app in stale {
-            self.inner.routes.set_endpoints(app, state.endpoints(app));
-        }
+        tell(&self.inner.routes, &mut self.state());
+    }
+}
+
+fn tell(routes: &RouteFeed, state: &mut State) {
+    for app in std::mem::take(&mut state.stale_routes) {
+        routes.set_endpoints(app, state.endpoints(app));
+    }
+}
+
+/// Builds that have no cell yet. Those that are known already stay as they are.
+fn want_builds(state: &mut State, builds: &[Build]) {
+    for build in builds.iter().filter(|build| build.placed.is_none()) {
+        state.apply(Event::Task(DesiredTask {
+            task: build.task,
+            limits: build.limits,
+            stack: None,
+        }));
     }
 }
 

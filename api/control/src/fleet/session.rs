@@ -8,7 +8,7 @@ use model::protocol::cell::{
     CellHello, CellMessage, MAX_FRAME_BYTES, Order, OrderBody, PRESENCE_TTL,
 };
 use model::task::{StagingFailure, TaskOutcome, TaskReport, TaskState};
-use scheduler::{Event, Time};
+use scheduler::{DesiredTask, Event, Time};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,6 +31,8 @@ enum Ended {
     Protocol(&'static str),
     #[error("the cell was not heard of for {} s", PRESENCE_TTL.as_secs())]
     Silent,
+    #[error("a newer session speaks for the cell, or it is held for lost")]
+    Superseded,
     #[error("the store failed")]
     Store(#[from] store::Error),
 }
@@ -80,28 +82,32 @@ impl Fleet {
         let Some(CellMessage::Report { instances, tasks }) = next(frames).await? else {
             return Err(Ended::Protocol("the second message is not a full report"));
         };
+        self.loaded().await;
         self.inner
             .store
             .join_cell(cell, &hello.name, hello.incarnation)
             .await?;
         let (sender, mut orders) = mpsc::channel(MAX_WAITING_ORDERS);
-        let session = self.join(hello, sender, &instances, &tasks);
+        let (session, lost) = self.join(hello, sender, &instances, &tasks);
         tracing::info!(cell.id = %cell, instances = instances.len(), tasks = tasks.len(), "a cell joined");
         let result = async {
-            for report in instances {
-                let since = Time(report.since_us).min(now());
-                self.take(cell, report, since).await?;
+            for report in &instances {
+                self.take_exit(cell, report).await?;
             }
-            for report in tasks {
-                self.take_task(cell, report).await?;
-            }
-            self.settle_builds_of(cell).await?;
+            self.take_tasks(cell, tasks, &lost).await?;
             self.inner.changed.notify_one();
-            self.exchange(frames, cell, &mut orders).await
+            self.exchange(frames, cell, session, &mut orders).await
         }
         .await;
         self.leave(cell, session);
         result
+    }
+
+    /// Completes once what should run was read.
+    async fn loaded(&self) {
+        let mut loaded = self.inner.loaded.subscribe();
+        // The sender lives as long as the fleet.
+        let _ = loaded.wait_for(|loaded| *loaded).await;
     }
 
     /// Orders out, messages in, until one side ends.
@@ -109,6 +115,7 @@ impl Fleet {
         &self,
         frames: &mut Framed<T, LengthDelimitedCodec>,
         cell: CellId,
+        session: u64,
         orders: &mut mpsc::Receiver<OrderBody>,
     ) -> Result<(), Ended> {
         let mut seq = 0;
@@ -120,13 +127,16 @@ impl Fleet {
                     seq += 1;
                     let order = Order { epoch: self.inner.epoch, seq, body };
                     let json = serde_json::to_vec(&order).map_err(Ended::Invalid)?;
-                    frames.send(bytes::Bytes::from(json)).await.map_err(Ended::Broken)?;
+                    let sent = tokio::time::timeout(PRESENCE_TTL, frames.send(bytes::Bytes::from(json)));
+                    sent.await.map_err(|_| Ended::Silent)?.map_err(Ended::Broken)?;
                     unanswered.insert(seq, order.body);
                 }
                 message = tokio::time::timeout(PRESENCE_TTL, next(frames)) => {
                     let message = message.map_err(|_| Ended::Silent)??;
                     let Some(message) = message else { return Ok(()) };
-                    self.heard(cell);
+                    if !self.heard(cell, session) {
+                        return Err(Ended::Superseded);
+                    }
                     match message {
                         CellMessage::Ack { seq } => { unanswered.remove(&seq); }
                         CellMessage::Refused { seq, message } => {
@@ -134,12 +144,15 @@ impl Fleet {
                                 self.refused(cell, &order, &message).await?;
                             }
                         }
-                        CellMessage::Instance(report) => self.take(cell, report, now()).await?,
+                        CellMessage::Instance(report) => self.take(cell, session, report).await?,
                         CellMessage::Task(report) => self.take_task(cell, report).await?,
                         CellMessage::Heartbeat { usage, .. } => {
                             let mut state = self.state();
                             for usage in usage {
-                                state.usage.insert(usage.instance, usage);
+                                // Of an instance that was forgotten meanwhile, nobody would take it away again.
+                                if state.reports.contains_key(&usage.instance) {
+                                    state.usage.insert(usage.instance, usage);
+                                }
                             }
                         }
                         CellMessage::Hello(_) | CellMessage::Report { .. } => {
@@ -151,17 +164,19 @@ impl Fleet {
         }
     }
 
-    /// Notes a cell with its full report: what the scheduler has booked there and the cell does not have is gone.
+    /// Takes over a cell with its full report, in one step, so that no plan is made from half of it: what was booked there
+    /// and the cell does not have is gone. Returns the session's number and the builds that were ordered and are not there.
     fn join(
         &self,
         hello: CellHello,
         orders: mpsc::Sender<OrderBody>,
         instances: &[InstanceReport],
         tasks: &[TaskReport],
-    ) -> u64 {
+    ) -> (u64, HashSet<TaskId>) {
         let cell = hello.cell;
         let mut state = self.state();
-        let session = state.cells.get(&cell).map_or(1, |link| link.session + 1);
+        state.sessions += 1;
+        let session = state.sessions;
         state.apply(Event::CellUp {
             cell,
             zone: hello.zone.clone(),
@@ -172,11 +187,18 @@ impl Fleet {
             .iter()
             .map(|report| report.instance)
             .collect::<HashSet<_>>();
-        for instance in state.scheduler.instances_on(cell) {
-            if !reported.contains(&instance) {
-                state.forget(instance);
-                state.apply(Event::InstanceGone { cell, instance });
-            }
+        let known = state.reports.iter().filter(|(_, (on, _))| *on == cell);
+        let mut gone = known.map(|(instance, _)| *instance).collect::<Vec<_>>();
+        gone.extend(state.scheduler.instances_on(cell));
+        gone.retain(|instance| !reported.contains(instance));
+        for instance in gone {
+            state.forget(instance);
+            state.apply(Event::InstanceGone { cell, instance });
+        }
+        for report in instances {
+            // When the cell says that it was, since this server may hear of it late.
+            let since = Time(report.since_us).min(now());
+            state.take_report(cell, report.clone(), since);
         }
         for report in tasks {
             if !matches!(report.state, TaskState::Done { .. }) {
@@ -186,6 +208,11 @@ impl Fleet {
                 });
             }
         }
+        let ordered = state.ordered_builds.iter().filter(|(_, on)| **on == cell);
+        let lost = ordered
+            .map(|(task, _)| *task)
+            .filter(|task| !tasks.iter().any(|report| report.task == *task))
+            .collect();
         state.cells.insert(
             cell,
             CellLink {
@@ -196,7 +223,7 @@ impl Fleet {
             },
         );
         state.awaited.remove(&cell);
-        session
+        (session, lost)
     }
 
     /// The session ended. The cell counts as present until its TTL passes; it may come back at once.
@@ -211,43 +238,51 @@ impl Fleet {
         self.inner.changed.notify_one();
     }
 
-    fn heard(&self, cell: CellId) {
-        if let Some(link) = self.state().cells.get_mut(&cell) {
-            link.heard = Instant::now();
+    /// Notes that the cell lives. Says whether this session still speaks for it.
+    fn heard(&self, cell: CellId, session: u64) -> bool {
+        let mut state = self.state();
+        match state.cells.get_mut(&cell) {
+            Some(link) if link.session == session => {
+                link.heard = Instant::now();
+                true
+            }
+            _ => false,
         }
     }
 
-    /// `at` is when the instance entered its state as far as this server is concerned: when it hears of it, or, for a full
-    /// report after a restart, when the cell says it was.
-    async fn take(&self, cell: CellId, report: InstanceReport, at: Time) -> Result<(), Ended> {
-        let exit = match &report.state {
-            InstanceState::Exited { exit } => Some(exit.clone()),
-            _ => None,
-        };
-        let (instance, app, process, index) =
-            (report.instance, report.app, report.process, report.index);
-        let wanted = {
+    async fn take(&self, cell: CellId, session: u64, report: InstanceReport) -> Result<(), Ended> {
+        {
             let mut state = self.state();
-            state.take_report(cell, report, at);
-            state.wanted.get(&process).cloned()
-        };
-        self.inner.changed.notify_one();
-        if let Some(exit) = exit {
-            if !matches!(exit.reason, ExitReason::Stopped | ExitReason::Lost { .. }) {
-                orders::note_crash(
-                    &self.inner.store,
-                    app,
-                    wanted.as_ref(),
-                    instance,
-                    index,
-                    &exit,
-                )
-                .await?;
+            if !state.is_session(cell, session) {
+                return Err(Ended::Superseded);
             }
-            let mut state = self.state();
-            state.forget(instance);
-            state.send(cell, OrderBody::ForgetInstance { instance });
+            state.take_report(cell, report.clone(), now());
         }
+        self.inner.changed.notify_one();
+        self.take_exit(cell, &report).await
+    }
+
+    /// Writes down an end that was reported; then the cell may forget it.
+    async fn take_exit(&self, cell: CellId, report: &InstanceReport) -> Result<(), Ended> {
+        let InstanceState::Exited { exit } = &report.state else {
+            return Ok(());
+        };
+        let instance = report.instance;
+        if !matches!(exit.reason, ExitReason::Stopped | ExitReason::Lost { .. }) {
+            let wanted = self.state().wanted.get(&report.process).cloned();
+            orders::note_crash(
+                &self.inner.store,
+                report.app,
+                wanted.as_ref(),
+                instance,
+                report.index,
+                exit,
+            )
+            .await?;
+        }
+        let mut state = self.state();
+        state.forget(instance);
+        state.send(cell, OrderBody::ForgetInstance { instance });
         Ok(())
     }
 
@@ -267,26 +302,43 @@ impl Fleet {
         outcome: TaskOutcome,
     ) -> Result<(), store::Error> {
         orders::finish_build(&self.inner.store, task, outcome).await?;
-        let mut state = self.state();
-        state.waiting_tasks.remove(&task);
-        state.apply(Event::TaskEnded { task });
-        drop(state);
+        self.state().end_task(task);
         self.inner.changed.notify_one();
         Ok(())
     }
 
-    /// Builds that were sent to this cell and that it does not know are lost: they run at most once.
-    async fn settle_builds_of(&self, cell: CellId) -> Result<(), Ended> {
-        let known = self
-            .state()
-            .scheduler
-            .tasks_on(cell)
-            .into_iter()
-            .collect::<HashSet<_>>();
+    /// Takes over the builds of a full report. Those that were sent to this cell and that it does not know are lost, since
+    /// they run at most once; `lost` are those that this server sent. Those that nobody waits for are cancelled.
+    async fn take_tasks(
+        &self,
+        cell: CellId,
+        reports: Vec<TaskReport>,
+        lost: &HashSet<TaskId>,
+    ) -> Result<(), Ended> {
+        let mut live = HashSet::new();
+        for report in reports {
+            if !matches!(report.state, TaskState::Done { .. }) {
+                live.insert(report.task);
+            }
+            self.take_task(cell, report).await?;
+        }
+        let mut unwanted = live.clone();
         for build in self.inner.store.list_staging_builds().await? {
-            if build.placed.is_some_and(|placed| placed.cell == cell)
-                && !known.contains(&build.task)
-            {
+            unwanted.remove(&build.task);
+            let Some(placed) = build.placed.filter(|placed| placed.cell == cell) else {
+                continue;
+            };
+            if live.contains(&build.task) {
+                // An earlier server placed it: now its room is booked too.
+                let mut state = self.state();
+                if state.scheduler.task(build.task).is_some() {
+                    state.apply(Event::Task(DesiredTask {
+                        task: build.task,
+                        limits: build.limits,
+                        stack: None,
+                    }));
+                }
+            } else if lost.contains(&build.task) || placed.epoch < self.inner.epoch {
                 self.finish_task(
                     build.task,
                     TaskOutcome::Failed {
@@ -295,6 +347,9 @@ impl Fleet {
                 )
                 .await?;
             }
+        }
+        for task in unwanted {
+            self.cancel_task(task);
         }
         Ok(())
     }

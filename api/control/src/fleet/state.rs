@@ -41,6 +41,12 @@ pub(super) struct State {
     pub(super) failed_releases: HashMap<AppId, FailedRelease>,
     /// When a waiting task began to wait, to end it with an answer.
     pub(super) waiting_tasks: HashMap<TaskId, Instant>,
+    /// Sessions that began so far.
+    pub(super) sessions: u64,
+    /// Builds that were ordered in this server's life and have not ended, with their cells.
+    pub(super) ordered_builds: HashMap<TaskId, CellId>,
+    /// A build could not be ordered: those without a place are read again.
+    pub(super) reread_builds: bool,
 }
 
 /// What should run of a process.
@@ -60,7 +66,7 @@ pub(super) struct CellLink {
     pub(super) hello: CellHello,
     pub(super) orders: Option<mpsc::Sender<OrderBody>>,
     pub(super) heard: Instant,
-    /// Counts the cell's sessions, so that the end of an old one does not cut the new one.
+    /// The number of its session, so that neither the end nor the last words of an old one touch the new one.
     pub(super) session: u64,
 }
 
@@ -88,6 +94,9 @@ impl State {
             rolling: HashMap::new(),
             failed_releases: HashMap::new(),
             waiting_tasks: HashMap::new(),
+            sessions: 0,
+            ordered_builds: HashMap::new(),
+            reread_builds: false,
         }
     }
 
@@ -162,14 +171,30 @@ impl State {
     }
 
     /// Hands an order to a cell's session. Where there is none, or it does not keep up, the order is lost like any
-    /// message may be: the cell's next full report settles what became of it.
+    /// message may be: the cell's next full report settles what became of it. A session that lost one ends, so that
+    /// there will be such a report.
     pub(super) fn send(&mut self, cell: CellId, order: OrderBody) {
-        if let Some(link) = self.cells.get(&cell)
+        if let Some(link) = self.cells.get_mut(&cell)
             && let Some(orders) = &link.orders
             && orders.try_send(order).is_err()
         {
             tracing::warn!(cell.id = %cell, "an order could not be handed to the cell's session");
+            link.orders = None;
         }
+    }
+
+    /// Whether this session is the one that speaks for the cell. What an older one still brings is stale.
+    pub(super) fn is_session(&self, cell: CellId, session: u64) -> bool {
+        self.cells
+            .get(&cell)
+            .is_some_and(|link| link.session == session)
+    }
+
+    /// Forgets a build.
+    pub(super) fn end_task(&mut self, task: TaskId) {
+        self.waiting_tasks.remove(&task);
+        self.ordered_builds.remove(&task);
+        self.apply(Event::TaskEnded { task });
     }
 
     /// Takes over what a cell says of an instance.

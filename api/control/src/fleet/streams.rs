@@ -22,7 +22,11 @@ impl Streams {
     pub(super) fn expect(&self, stream: StreamId) -> Option<oneshot::Receiver<Chunks>> {
         let mut waiting = self.0.lock().expect("no panic while held");
         if waiting.len() >= MAX_STREAMS {
-            return None;
+            // Whoever asked may have gone without giving up.
+            waiting.retain(|_, sender| !sender.is_closed());
+            if waiting.len() >= MAX_STREAMS {
+                return None;
+            }
         }
         let (sender, receiver) = oneshot::channel();
         waiting.insert(stream, sender);

@@ -44,7 +44,7 @@ pub(crate) struct Seen {
     logs: Vec<LogLine>,
 }
 
-type Frames = Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>;
+pub(crate) type Frames = Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>;
 
 impl Cell {
     pub(crate) fn new(socket: PathBuf) -> Self {
@@ -56,6 +56,23 @@ impl Cell {
     }
 
     pub(crate) async fn run(&self) {
+        let mut frames = self.join(vec![]).await;
+        let mut beat = tokio::time::interval(model::protocol::cell::HEARTBEAT);
+        loop {
+            tokio::select! {
+                frame = frames.next() => {
+                    let Some(Ok(frame)) = frame else { return };
+                    let order: Order = serde_json::from_slice(&frame).expect("an order");
+                    say(&mut frames, &CellMessage::Ack { seq: order.seq }).await;
+                    self.obey(&mut frames, order.body).await;
+                }
+                _ = beat.tick() => say(&mut frames, &CellMessage::Heartbeat { usage: vec![], free_disk: Megabytes(10_000) }).await,
+            }
+        }
+    }
+
+    /// Begins a session with a full report of these instances; what follows is the test's matter.
+    pub(crate) async fn join(&self, instances: Vec<InstanceReport>) -> Frames {
         let request = Request::post(format!("/internal/cells/{}/session", self.id))
             .header(header::HOST, "server")
             .header(header::CONNECTION, "upgrade")
@@ -74,23 +91,24 @@ impl Cell {
         say(
             &mut frames,
             &CellMessage::Report {
-                instances: vec![],
+                instances,
                 tasks: vec![],
             },
         )
         .await;
-        let mut beat = tokio::time::interval(model::protocol::cell::HEARTBEAT);
-        loop {
-            tokio::select! {
-                frame = frames.next() => {
-                    let Some(Ok(frame)) = frame else { return };
-                    let order: Order = serde_json::from_slice(&frame).expect("an order");
-                    say(&mut frames, &CellMessage::Ack { seq: order.seq }).await;
-                    self.obey(&mut frames, order.body).await;
-                }
-                _ = beat.tick() => say(&mut frames, &CellMessage::Heartbeat { usage: vec![], free_disk: Megabytes(10_000) }).await,
-            }
-        }
+        frames
+    }
+
+    /// What runs, as a full report has it.
+    pub(crate) fn reports(&self) -> Vec<InstanceReport> {
+        let seen = self.seen.lock().expect("no panic");
+        let running = || InstanceState::Running {
+            address: "10.9.0.2:8080".parse().expect("an address"),
+        };
+        seen.running
+            .values()
+            .map(|spec| report(spec, running()))
+            .collect()
     }
 
     fn hello(&self) -> CellHello {
@@ -279,6 +297,12 @@ fn report(spec: &InstanceSpec, state: InstanceState) -> InstanceReport {
         state,
         since_us: store::now_us(),
     }
+}
+
+pub(crate) async fn next_order(frames: &mut Frames) -> OrderBody {
+    let frame = frames.next().await.expect("a frame").expect("no error");
+    let order: Order = serde_json::from_slice(&frame).expect("an order");
+    order.body
 }
 
 async fn say(frames: &mut Frames, message: &CellMessage) {

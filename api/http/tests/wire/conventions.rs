@@ -312,3 +312,18 @@ async fn cf_finds_the_lists_that_it_asks_for_on_the_way() {
         json!(false)
     );
 }
+
+#[tokio::test]
+async fn variables_that_are_set_at_the_same_moment_are_all_kept() {
+    let world = World::logged_in().await;
+    let app = world.new_app("variables").await;
+    let path = format!("/v3/apps/{app}/environment_variables");
+    let bodies = (0..8).map(|number| json!({ "var": { format!("V{number}"): "x" } }));
+    let bodies = bodies.collect::<Vec<_>>();
+    let answers = bodies.iter().map(|body| world.client.patch(&path, body));
+    for answer in futures_util::future::join_all(answers).await {
+        Client::ok(&answer);
+    }
+    let known = world.client.read(&path).await;
+    assert_eq!(known["var"].as_object().map(serde_json::Map::len), Some(8));
+}

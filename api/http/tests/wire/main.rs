@@ -8,5 +8,6 @@ mod internal;
 mod login;
 mod push;
 mod services;
+mod sessions;
 mod uploads;
 mod world;

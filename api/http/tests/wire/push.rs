@@ -33,7 +33,11 @@ async fn apply(client: &Client, space: &str) -> String {
 }
 
 /// Steps 4 to 9: from source to droplet.
-async fn stage(world: &World, app: &str, parts: &[(&str, Option<&str>, &[u8])]) -> String {
+pub(crate) async fn stage(
+    world: &World,
+    app: &str,
+    parts: &[(&str, Option<&str>, &[u8])],
+) -> String {
     let client = &world.client;
     let package = world.new_package(app).await;
     let uploaded = client
@@ -74,7 +78,7 @@ async fn stage(world: &World, app: &str, parts: &[(&str, Option<&str>, &[u8])]) 
 }
 
 /// Steps 10 to 12: run it, and wait as `cf` does.
-async fn run(client: &Client, app: &str, droplet: &str) {
+pub(crate) async fn run(client: &Client, app: &str, droplet: &str) {
     let current = json!({ "data": { "guid": droplet } });
     let path = format!("/v3/apps/{app}/relationships/current_droplet");
     assert_eq!(
@@ -88,7 +92,7 @@ async fn run(client: &Client, app: &str, droplet: &str) {
     running(client, app, 1).await;
 }
 
-async fn running(client: &Client, app: &str, instances: usize) -> Value {
+pub(crate) async fn running(client: &Client, app: &str, instances: usize) -> Value {
     let processes = client.read(&format!("/v3/apps/{app}/processes")).await;
     assert_eq!(
         processes["resources"][0]["command"],

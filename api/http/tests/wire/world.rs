@@ -29,7 +29,41 @@ pub(crate) struct World {
 impl World {
     /// Nobody is logged in, no cell is there.
     pub(crate) async fn new() -> Self {
-        let data = tempfile::tempdir().expect("a folder");
+        Self::on(tempfile::tempdir().expect("a folder")).await
+    }
+
+    /// The server ends and another begins on the same data.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self {
+            control,
+            client,
+            admin,
+            internal,
+            shutdown,
+            mut tasks,
+            data,
+        } = self;
+        shutdown.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("no panic");
+        }
+        let token = client.token.clone();
+        drop((control, client, admin, internal));
+        // Sessions end on their own, and hold the store until then.
+        let lock = std::fs::File::open(data.path().join("lock")).expect("a lock");
+        eventually("the store is free", || {
+            let free = lock.try_lock().is_ok();
+            async move { free.then_some(()) }
+        })
+        .await;
+        drop(lock);
+        std::fs::remove_file(data.path().join("internal.sock")).expect("removes");
+        let mut world = Self::on(data).await;
+        world.client.token = token;
+        world
+    }
+
+    async fn on(data: TempDir) -> Self {
         let config = Config {
             data: data.path().to_owned(),
             domain: "localhost".into(),
