@@ -16,6 +16,7 @@ use model::secret::Env;
 
 #[cfg(any(test, feature = "test-support"))]
 pub mod fake;
+pub mod folders;
 pub mod linux;
 mod listeners;
 pub mod logs;

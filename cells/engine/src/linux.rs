@@ -19,7 +19,7 @@ use model::protocol::cell::Isolation;
 use crate::record::{self, Record, Records, blocking};
 use crate::{
     Container, ContainerExit, ContainerSpec, Engine, EngineError, NetworkConfig, Signal, Usage,
-    listeners, shim,
+    folders, listeners, shim,
 };
 
 mod addresses;
@@ -150,16 +150,18 @@ impl Engine for LinuxEngine {
 
     async fn sweep(&self, known: &[String]) -> Result<(), EngineError> {
         let known: HashSet<&str> = known.iter().map(String::as_str).collect();
+        // One that resists must not keep the others.
+        let mut failed = None;
         for (name, record) in self.0.records.read_all()? {
             if !known.contains(name.as_str()) {
-                self.container(record).remove().await?;
+                failed = self.container(record).remove().await.err().or(failed);
             }
         }
         // What has lost its record, after a crash between two steps or a lost disk.
         let records = self.0.records.read_all()?;
         for name in self.0.cgroups.names()? {
             if !records.contains_key(&name) {
-                self.0.cgroups.remove(&name).await?;
+                failed = self.0.cgroups.remove(&name).await.err().or(failed);
             }
         }
         let in_use = records
@@ -168,7 +170,8 @@ impl Engine for LinuxEngine {
                 IpAddr::V4(address) => Some(address),
                 IpAddr::V6(_) => None,
             });
-        self.0.network.sweep(&in_use.collect()).await
+        self.0.network.sweep(&in_use.collect()).await?;
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -273,7 +276,7 @@ impl Container for LinuxContainer {
         let this = self.clone();
         blocking(move || {
             let (cpu, memory_bytes) = this.engine.0.cgroups.usage(&this.record.name);
-            let disk_bytes = record::disk_usage(&this.record.dir.join(SCRATCH));
+            let disk_bytes = folders::disk_usage(&this.record.dir.join(SCRATCH));
             Ok(Usage {
                 cpu,
                 memory_bytes,

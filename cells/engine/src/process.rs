@@ -16,7 +16,8 @@ use model::protocol::cell::Isolation;
 
 use crate::record::{self, Record, Records, blocking};
 use crate::{
-    Container, ContainerExit, ContainerSpec, Engine, EngineError, Signal, Usage, listeners, shim,
+    Container, ContainerExit, ContainerSpec, Engine, EngineError, Signal, Usage, folders,
+    listeners, shim,
 };
 
 mod copy;
@@ -243,7 +244,7 @@ impl Container for ProcessContainer {
         let this = self.clone();
         blocking(move || {
             let (cpu, memory_bytes) = tree::usage(&this.pids());
-            let disk_bytes = record::disk_usage(&this.record.dir.join(HOME));
+            let disk_bytes = folders::disk_usage(&this.record.dir.join(HOME));
             Ok(Usage {
                 cpu,
                 memory_bytes,

@@ -99,7 +99,7 @@ pub(crate) fn clear_folder(dir: &Path) -> io::Result<()> {
             continue;
         }
         let removed = if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())
+            crate::folders::remove(&entry.path())
         } else {
             std::fs::remove_file(entry.path())
         };
@@ -109,28 +109,6 @@ pub(crate) fn clear_folder(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Disk space that a folder takes, in bytes. What vanishes meanwhile does not count.
-pub(crate) fn disk_usage(dir: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut total = 0;
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(folder) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            let Ok(found) = entry.metadata() else {
-                continue;
-            };
-            total += found.blocks() * 512;
-            if found.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    total
 }
 
 /// Runs file-system work of an engine where it may block.
