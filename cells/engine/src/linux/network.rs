@@ -79,6 +79,7 @@ pub(super) struct Network {
     base: Ipv4Addr,
     kernel: Kernel,
     names: Names,
+    platform_ports: Vec<u16>,
 }
 
 /// What the engine's things are called on the host.
@@ -120,24 +121,28 @@ impl Network {
             base,
             kernel: Kernel,
             names: Names::of(engine),
+            platform_ports: config.platform_ports.iter().map(SocketAddr::port).collect(),
         };
         set_sysctl("net/ipv4/ip_forward", "1")?;
         network
             .kernel
             .make_unreachable(base, addresses::PREFIX)
             .await?;
-        let ports: Vec<u16> = config.platform_ports.iter().map(SocketAddr::port).collect();
-        let resolver = resolver::for_containers(network.gateway()).forward_to;
-        let rules = filter::Rules {
-            names: &network.names,
-            base,
-            gateway: network.gateway(),
-            platform_ports: &ports,
-            resolver,
-        };
-        filter::install(&rules).await?;
+        network.install_filter().await?;
         forward::allow(&network.names).await?;
         Ok(network)
+    }
+
+    async fn install_filter(&self) -> Result<(), EngineError> {
+        let resolver = resolver::for_containers(self.gateway()).forward_to;
+        let rules = filter::Rules {
+            names: &self.names,
+            base: self.base,
+            gateway: self.gateway(),
+            platform_ports: &self.platform_ports,
+            resolver,
+        };
+        filter::install(&rules).await
     }
 
     pub(super) const fn gateway(&self) -> Ipv4Addr {
@@ -146,6 +151,14 @@ impl Network {
 
     /// Links the container with this address, whose init is `pid`, to the host.
     pub(super) async fn connect(&self, address: Ipv4Addr, pid: i32) -> Result<(), EngineError> {
+        // Somebody may have flushed all tables, as firewalls do when they are reloaded.
+        if !filter::exists(&self.names).await? {
+            tracing::warn!(
+                table = self.names.table,
+                "the packet filter around containers was removed and is installed again"
+            );
+            self.install_filter().await?;
+        }
         // A Docker daemon may have started since, and with it a policy to drop what is forwarded.
         forward::allow(&self.names).await?;
         let name = self.link_name(address);
@@ -226,6 +239,7 @@ mod tests {
             base: Ipv4Addr::new(10, 1, 16, 0),
             kernel: Kernel,
             names: one.clone(),
+            platform_ports: Vec::new(),
         };
         let last = network.link_name(Ipv4Addr::new(10, 1, 31, 254));
         assert!(last.ends_with("-ffe") && last.len() <= 15, "{last}");

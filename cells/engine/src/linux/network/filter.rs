@@ -18,6 +18,15 @@ use crate::EngineError;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
+/// Where Alibaba Cloud and Oracle Cloud tell a host's credentials, beyond the link-local addresses.
+const METADATA: [Ipv4Addr; 2] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+/// Azure's, by these ports. It is the host's name server too, and stays that.
+const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+const WIRE_SERVER_PORTS: [u16; 2] = [80, 32_526];
+
 pub(super) struct Rules<'a> {
     pub(super) names: &'a Names,
     pub(super) base: Ipv4Addr,
@@ -32,12 +41,8 @@ pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
     let failed = || netlink(format!("install the packet filter {}", rules.names.table));
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
     let table = rules.names.table.as_str();
-    let tables = listed!(
-        "list the packet filter's tables",
-        kernel.list_tables_in(Family::Ip)
-    )?;
     let start = kernel.transaction();
-    let emptied = if tables.iter().any(|known| known.name == table) {
+    let emptied = if exists(rules.names).await? {
         start.del_table(table, Family::Ip)
     } else {
         start
@@ -51,6 +56,16 @@ pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
         .into_iter()
         .fold(with_chains, Transaction::add_rule);
     complete.commit(&kernel).await.map_err(failed())
+}
+
+pub(super) async fn exists(names: &Names) -> Result<bool, EngineError> {
+    let failed = netlink("open a netlink socket");
+    let kernel = Connection::<Nftables>::new().map_err(failed)?;
+    let tables = listed!(
+        "list the packet filter's tables",
+        kernel.list_tables_in(Family::Ip)
+    )?;
+    Ok(tables.iter().any(|known| known.name == names.table))
 }
 
 pub(super) async fn remove(names: &Names) -> Result<(), EngineError> {
@@ -100,6 +115,14 @@ fn list(rules: &Rules<'_>) -> Vec<Rule> {
             .match_daddr_v4(Ipv4Addr::new(169, 254, 0, 0), 16)
             .drop(),
     ];
+    list.extend(METADATA.map(|address| from_container("guard").match_daddr_v4(address, 32).drop()));
+    list.extend(WIRE_SERVER_PORTS.map(|port| {
+        from_container("guard")
+            .match_daddr_v4(WIRE_SERVER, 32)
+            .match_l4proto(TCP)
+            .match_tcp_dport(port)
+            .drop()
+    }));
     for protocol in resolver.iter().flat_map(|_| [TCP, UDP]) {
         let query = from_container("to-host")
             .match_daddr_v4(gateway, 32)
