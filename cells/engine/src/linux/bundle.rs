@@ -222,7 +222,8 @@ fn mounts(
             &["bind", "ro", "nosuid", "nodev", "noexec"],
         )?);
     }
-    for path in &stack.binds {
+    // A package that was removed since the stack was looked up takes its files with it, and must not keep all from starting.
+    for path in stack.binds.iter().filter(|path| path.exists()) {
         // The stack's own paths are text, they are constants and what distributions link to.
         mounts.push(bind(
             path,
