@@ -23,6 +23,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a failing shim may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a shim that could not be reached is tried again; nothing announces that it can.
+const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 const MAX_EVENT_BYTES: usize = 64 * 1024;
 
 pub(crate) struct Launch<'a> {
@@ -219,10 +221,18 @@ pub(crate) async fn log_bytes(dir: &Path) -> u64 {
 
 /// Waits until the container has ended.
 pub(crate) async fn wait(dir: &Path) -> Result<ContainerExit, EngineError> {
-    if let Ok(mut socket) = connect(dir).await {
-        let mut nothing = Vec::new();
-        // The shim closes the connection when the exit is on disk; a shim that was killed closes it too.
-        let _ = (&mut socket).take(4096).read_to_end(&mut nothing).await;
+    loop {
+        match connect(dir).await {
+            Ok(mut socket) => {
+                let mut nothing = Vec::new();
+                // The shim closes the connection when the exit is on disk; a shim that was killed closes it too.
+                let _ = (&mut socket).take(4096).read_to_end(&mut nothing).await;
+                break;
+            }
+            Err(error) if has_ended(dir) || is_gone(&error) => break,
+            // This process lacks descriptors, or the shim has a crowd at its door: no reason to give up a container that runs.
+            Err(_) => tokio::time::sleep(CONNECT_AGAIN).await,
+        }
     }
     let exit = read_exit(dir).ok_or(EngineError::ShimGone)?;
     Ok(ContainerExit {
