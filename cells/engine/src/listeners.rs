@@ -1,33 +1,45 @@
 //! Which TCP sockets some processes listen on, read from `/proc`.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use model::instance::Listener;
 
-/// The listening sockets of `pids`, which share the network namespace of `namespace_of`. With `only_owned`, sockets
-/// that belong to none of `pids` are left out (the namespace is shared with others).
+/// Most sockets that are told of. More would help nobody, and a report of them all would not fit into a frame.
+const MAX_FOUND: usize = 32;
+/// Most descriptors that are looked at; a container may have millions.
+const MAX_DESCRIPTORS: usize = 100_000;
+
+/// At most [`MAX_FOUND`] of the listening sockets of `pids`, which share the network namespace of `namespace_of`. With
+/// `only_owned`, sockets that belong to none of `pids` are left out (the namespace is shared with others).
 pub(crate) fn find(namespace_of: i32, pids: &[i32], only_owned: bool) -> Vec<Listener> {
     let mut owners: HashMap<u64, i32> = HashMap::new();
-    for &pid in pids {
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-            continue;
-        };
-        for link in descriptors
-            .flatten()
-            .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+    let descriptors = pids.iter().flat_map(|&pid| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(move |entry| (pid, entry))
+    });
+    for (pid, entry) in descriptors.take(MAX_DESCRIPTORS) {
+        if let Ok(link) = std::fs::read_link(entry.path())
+            && let Some(inode) = socket_inode(&link)
         {
-            if let Some(inode) = socket_inode(&link) {
-                owners.entry(inode).or_insert(pid);
-            }
+            owners.entry(inode).or_insert(pid);
         }
     }
     let mut found = Vec::new();
     for table in ["tcp", "tcp6"] {
-        let text = std::fs::read_to_string(format!("/proc/{namespace_of}/net/{table}"))
-            .unwrap_or_default();
-        for (address, inode) in text.lines().skip(1).filter_map(listening) {
+        let Ok(rows) = File::open(format!("/proc/{namespace_of}/net/{table}")) else {
+            continue;
+        };
+        // The kernel lists those that listen before all others.
+        let rows = BufReader::new(rows).lines().map_while(Result::ok).skip(1);
+        for (address, inode) in rows.filter_map(|row| listening(&row)) {
+            if found.len() >= MAX_FOUND {
+                break;
+            }
             let owner = owners.get(&inode).copied();
             if owner.is_some() || !only_owned {
                 let pid = owner.and_then(pid_inside);
