@@ -67,8 +67,7 @@ fn total_memory(root: &Path) -> io::Result<u64> {
     Ok(cgroup_limits(root).fold(host, u64::min))
 }
 
-/// Memory limits of this process's cgroup, of either version. Limits further up are not looked for: on hosts where
-/// they matter, a container's view of its own cgroup is the root.
+/// Memory limits of this process's cgroup and of those above it, of either version.
 fn cgroup_limits(root: &Path) -> impl Iterator<Item = u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let files: Vec<_> = groups
@@ -76,15 +75,15 @@ fn cgroup_limits(root: &Path) -> impl Iterator<Item = u64> {
         .filter_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
-            let file = match controllers {
-                "" => Path::new("sys/fs/cgroup").join(path).join("memory.max"),
-                "memory" => Path::new("sys/fs/cgroup/memory")
-                    .join(path)
-                    .join("memory.limit_in_bytes"),
+            let (top, file) = match controllers {
+                "" => ("sys/fs/cgroup", "memory.max"),
+                "memory" => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
                 _ => return None,
             };
-            Some(root.join(file))
+            let groups = Path::new(path).ancestors();
+            Some(groups.map(move |group| root.join(top).join(group).join(file)))
         })
+        .flatten()
         .collect();
     files
         .into_iter()
@@ -118,6 +117,12 @@ mod tests {
         );
         write("sys/fs/cgroup/unified/memory.max", "max\n");
         assert_eq!(total_memory(folder.path()).unwrap(), 2_147_483_648);
+        write("sys/fs/cgroup/memory.max", "1073741824\n");
+        assert_eq!(
+            total_memory(folder.path()).unwrap(),
+            1_073_741_824,
+            "the limit of a cgroup above"
+        );
         write("sys/fs/cgroup/unified/memory.max", "1048576\n");
         assert_eq!(total_memory(folder.path()).unwrap(), 1_048_576);
     }

@@ -69,11 +69,11 @@ impl Cgroups {
                 )));
             }
         }
-        let cgroups = Self {
+        let mut cgroups = Self {
             parent: parent.to_owned(),
             hierarchies,
         };
-        for hierarchy in &cgroups.hierarchies {
+        for hierarchy in &mut cgroups.hierarchies {
             hierarchy.make_parent(parent)?;
         }
         Ok(cgroups)
@@ -275,26 +275,56 @@ impl Hierarchy {
         self.controllers.contains(controller)
     }
 
-    fn make_parent(&self, parent: &str) -> Result<(), EngineError> {
+    fn make_parent(&mut self, parent: &str) -> Result<(), EngineError> {
         let dir = self.mount.join(parent);
         make_dir(&dir)?;
         if self.unified {
-            let enable: Vec<String> = self
-                .controllers
-                .iter()
-                .map(|name| format!("+{name}"))
-                .collect();
-            write(
-                &self.mount.join("cgroup.subtree_control"),
-                &enable.join(" "),
-            )?;
-            write(&dir.join("cgroup.subtree_control"), &enable.join(" "))?;
+            vacate(&self.mount)?;
+            for name in self.controllers.clone() {
+                let enable = |place: &Path| {
+                    write(&place.join("cgroup.subtree_control"), &format!("+{name}"))
+                };
+                match enable(&self.mount).and_then(|()| enable(&dir)) {
+                    Err(error) if REQUIRED.contains(&name.as_str()) => return Err(error),
+                    // The `cpu` controller, for one, is refused where real-time processes run on certain kernels.
+                    Err(error) => {
+                        tracing::warn!(controller = name, %error, "containers go without a cgroup controller");
+                        self.controllers.remove(&name);
+                    }
+                    Ok(()) => {}
+                }
+            }
         }
         if self.has("cpuset") && !self.unified {
             inherit_cpuset(&dir)?;
         }
         Ok(())
     }
+}
+
+/// Moves the processes at the top of a v2 hierarchy into a cgroup of their own, where that top is not the host's.
+///
+/// So it is when this runs in a container itself. Only the host's own top may hold processes and share out controllers.
+fn vacate(mount: &Path) -> Result<(), EngineError> {
+    const TRIES: usize = 10;
+    if !mount.join("cgroup.type").exists() {
+        return Ok(());
+    }
+    let aside = mount.join("init");
+    make_dir(&aside)?;
+    for _ in 0..TRIES {
+        let processes = mount.join("cgroup.procs");
+        let text = std::fs::read_to_string(&processes)
+            .map_err(EngineError::io(format!("read {}", processes.display())))?;
+        if text.trim().is_empty() {
+            break;
+        }
+        for pid in text.lines() {
+            // One that has ended meanwhile is no matter; any other is there at the next look, and in the end in the way.
+            let _ = std::fs::write(aside.join("cgroup.procs"), pid);
+        }
+    }
+    Ok(())
 }
 
 /// A new v1 cpuset is empty, and nothing can join an empty one.
