@@ -80,7 +80,7 @@ impl Running {
             if ended {
                 break;
             }
-            if self.init.is_none() {
+            if self.config.linux.is_none() {
                 // Orphans that came to the shim.
                 self.reap();
             }
@@ -111,6 +111,8 @@ impl Running {
     }
 
     fn answer(&mut self) {
+        // Not by its init: one that is ending has closed its socket, and may wait long for the last of its processes.
+        let is_plain = self.config.linux.is_none();
         let Self {
             control,
             init,
@@ -127,14 +129,15 @@ impl Running {
             protocol::TERMINATE => {
                 let sent = match init {
                     Some(init) => init.write_all(&[libc::SIGTERM as u8]),
-                    None => sys::pidfd_kill(pidfd.as_fd(), libc::SIGTERM),
+                    None if is_plain => sys::pidfd_kill(pidfd.as_fd(), libc::SIGTERM),
+                    None => Ok(()),
                 };
                 reply(sent)
             }
             // Not by way of the init: this must work however busy or stuck the inside is. An init that is killed takes
             // all of its container with it.
             protocol::KILL => {
-                let group = if init.is_none() {
+                let group = if is_plain {
                     sys::kill(-*pid, libc::SIGKILL)
                 } else {
                     Ok(())
