@@ -15,7 +15,8 @@ pub(crate) const LAYER_TIME: u64 = 315_532_801;
 /// `vcap`, as in Cloud Foundry.
 const OWNER: u64 = 2000;
 const ZSTD_LEVEL: i32 = 3;
-const MAX_FILES: usize = 1_000_000;
+/// As many as a cell unpacks.
+const MAX_FILES: usize = 200_000;
 
 /// Writes `paths` of the home folder but the files `except`, with all they hold and the folders they lie in, to `out/<hex diff id>.tar.zst`.
 pub(crate) fn write(
@@ -71,7 +72,7 @@ pub(crate) fn archive_path(out: &Path, diff_id: &Digest) -> PathBuf {
 
 fn collect(home: &Path, path: PathBuf, entries: &mut Vec<PathBuf>) -> io::Result<()> {
     if entries.len() >= MAX_FILES {
-        return Err(io::Error::other("the layer has more than 1,000,000 files"));
+        return Err(io::Error::other("the layer has more than 200,000 files"));
     }
     let is_folder = fs::symlink_metadata(home.join(&path))?.is_dir();
     entries.push(path.clone());
