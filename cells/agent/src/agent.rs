@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,10 @@ fn open<E: Engine>(
 ) -> anyhow::Result<Cell<E>> {
     let data = &config.data;
     let in_data = || format!("could not use the data folder {}", data.display());
-    fs::create_dir_all(data).with_context(in_data)?;
+    // Sources, layers and logs are their apps' own, and the host may have other users.
+    fs::create_dir_all(data)
+        .and_then(|()| fs::set_permissions(data, fs::Permissions::from_mode(0o700)))
+        .with_context(in_data)?;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .context("could not read the boot id")?;
     let ledger = Ledger::open(data, boot_id.trim()).with_context(in_data)?;
@@ -152,7 +156,13 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
     for record in tasks {
         take_over_task(cell, record, &mut found).await?;
     }
-    cell.engine.sweep(&known).await?;
+    if let Err(error) = cell.engine.sweep(&known).await {
+        // What resists is tried again at the next start; the cell has others to serve.
+        tracing::error!(
+            error = text_of(&error),
+            "could not remove all that earlier containers left"
+        );
+    }
     let config = cell.config.clone();
     blocking(move || {
         sweep_folders(&containers_folder(&config), &known)?;
@@ -246,7 +256,11 @@ async fn take_over_task<E: Engine>(
             ));
             return Ok(());
         }
-        Some(container) => container.remove().await?,
+        Some(container) => {
+            if let Err(error) = container.remove().await {
+                tracing::error!(task = %task.id, error = text_of(&error), "could not remove a build's container");
+            }
+        }
         None => {}
     }
     let keeper = cell.clone();

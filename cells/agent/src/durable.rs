@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use cells_engine::folders;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -38,7 +39,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> io:
 /// Removes a file or folder with all below it; what is not there is fine.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let gone = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(found) if found.is_dir() => folders::remove(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -46,26 +47,6 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// Bytes on disk of all files below `path`, without following links. What vanishes meanwhile is not counted.
-pub(crate) fn size_of(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut total = 0;
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            match entry.metadata() {
-                Ok(found) if found.is_dir() => folders.push(entry.path()),
-                Ok(found) => total += found.blocks() * 512,
-                Err(_) => {}
-            }
-        }
-    }
-    total
 }
 
 #[cfg(test)]

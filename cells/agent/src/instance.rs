@@ -179,7 +179,7 @@ impl<E: Engine> Life<E> {
         let record = self.instance.record();
         let logs = self.instance.logs.clone();
         let last_lines =
-            blocking(move || logs.last_lines(Exit::MAX_LINES, ending::MAX_LINE_CHARS)).await;
+            blocking(move || logs.last_lines(Exit::MAX_LINES, ending::MAX_LINE_BYTES)).await;
         let exit = ending::exit(&record, exit, last_lines);
         self.note(ending::exit_line(&exit, killed.then_some(record.grace)))
             .await;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use cells_engine::folders::disk_usage;
 use model::digest::Digest;
 use model::droplet::Layer;
 use model::protocol::cell::layer_blob;
@@ -257,7 +258,7 @@ impl Layers {
                 source,
             }
         })?;
-        let bytes = durable::size_of(&root);
+        let bytes = disk_usage(&root);
         fs::write(unpacked.0.join("bytes"), bytes.to_string()).map_err(store)?;
         let place = self.folder_of(digest);
         match fs::rename(&unpacked.0, &place) {

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cells_engine::folders::disk_usage;
 use model::ids::AppId;
 use model::log::LogSource;
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,24 @@ fn drop_oldest(
     }
 }
 
+/// The beginning of `text` that takes at most `max_bytes` in JSON, where one character can take six.
+pub(crate) fn cut(text: &str, max_bytes: usize) -> String {
+    let mut left = max_bytes;
+    text.chars()
+        .take_while(|character| {
+            let bytes = match character {
+                '"' | '\\' => 2,
+                character if character.is_ascii_control() => 6,
+                character => character.len_utf8(),
+            };
+            left.checked_sub(bytes).is_some_and(|rest| {
+                left = rest;
+                true
+            })
+        })
+        .collect()
+}
+
 impl LogSet {
     /// Adds a line of the cell's own. A disk that takes no line must not stop an instance, so a failure is only logged.
     pub(crate) fn note(&self, text: &str) {
@@ -237,19 +256,14 @@ impl LogSet {
         }
     }
 
-    /// The last lines of the container's output, oldest first, at most `count`, each at most `max_chars` long.
-    pub(crate) fn last_lines(&self, count: usize, max_chars: usize) -> Vec<String> {
+    /// The last lines of the container's output, oldest first, at most `count`, each at most `max_bytes` long as JSON.
+    pub(crate) fn last_lines(&self, count: usize, max_bytes: usize) -> Vec<String> {
         let mut lines = read::last_output(self, count).unwrap_or_else(|error| {
             tracing::warn!(name = %self.meta.name, %error, "could not read the end of an instance's log");
             Vec::new()
         });
         lines.reverse();
-        let text = |bytes: Vec<u8>| {
-            String::from_utf8_lossy(&bytes)
-                .chars()
-                .take(max_chars)
-                .collect()
-        };
+        let text = |bytes: Vec<u8>| cut(&String::from_utf8_lossy(&bytes), max_bytes);
         lines.into_iter().map(text).collect()
     }
 
@@ -260,7 +274,7 @@ impl LogSet {
     fn measure(&self) -> Ended {
         Ended {
             last_ns: read::last_time(self).unwrap_or(0),
-            bytes: durable::size_of(&self.folder),
+            bytes: disk_usage(&self.folder),
         }
     }
 

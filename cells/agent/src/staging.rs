@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cells_engine::folders::disk_usage;
 use cells_engine::{Container, ContainerExit, Engine};
 use model::ids::TaskId;
 use model::protocol::cell::{StagingSpec, package_blob};
@@ -29,7 +30,8 @@ pub(crate) const MAX_WAITING: usize = 64;
 /// From SIGTERM to SIGKILL for a build that was cancelled or took too long.
 const GRACE: Duration = Duration::from_secs(5);
 const MAX_LINES: usize = 20;
-const MAX_LINE_CHARS: usize = 1000;
+/// As JSON; evidence of many builds has to fit into one report.
+const MAX_LINE_BYTES: usize = 1000;
 
 pub(crate) enum Start<C> {
     Fresh(Box<StagingSpec>),
@@ -210,13 +212,16 @@ impl<E: Engine> Life<E> {
         }
     }
 
-    /// Completes when the build has written more than its disk limit, its output folder included.
+    /// Completes when the build has written more than its disk limit, its output folder included, and what its cache
+    /// exceeds the budget by.
     async fn watch_disk(&self, container: &E::Container, limit: u64) {
         let mut meter = Meter::default();
+        let app = self.task.record().app;
         loop {
             let sample = meter.next(container).await;
-            let out = self.folder().join("out");
-            if sample.usage.disk_bytes + blocking(move || durable::size_of(&out)).await > limit {
+            let (cell, out) = (self.cell.clone(), self.folder().join("out"));
+            let outside = blocking(move || disk_usage(&out) + cell.build_caches.excess(app)).await;
+            if sample.usage.disk_bytes + outside > limit {
                 return;
             }
         }
@@ -307,7 +312,7 @@ impl<E: Engine> Life<E> {
 
     async fn last_lines(&self) -> Vec<String> {
         let logs = self.task.logs.clone();
-        blocking(move || logs.last_lines(MAX_LINES, MAX_LINE_CHARS)).await
+        blocking(move || logs.last_lines(MAX_LINES, MAX_LINE_BYTES)).await
     }
 
     async fn apply(&self, state: TaskState) -> std::io::Result<()> {

@@ -7,8 +7,8 @@ use model::instance::{Exit, ExitReason, InstanceState};
 
 use crate::ledger::InstanceRecord;
 
-/// Lines of evidence are cut there, so that a full report of a cell stays below a frame.
-pub(super) const MAX_LINE_CHARS: usize = 1000;
+/// Lines of evidence are cut there, as JSON, so that a full report of a cell stays below a frame.
+pub(super) const MAX_LINE_BYTES: usize = 1000;
 
 /// Why supervision of a container ends.
 pub(super) enum Ending {

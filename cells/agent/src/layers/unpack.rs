@@ -21,6 +21,8 @@ use super::names::{check_link, relative, shown};
 
 /// Diego's limit of inodes for one container.
 const MAX_ENTRIES: usize = 200_000;
+/// All names together; they are held in memory while a layer is unpacked.
+const MAX_NAMES_BYTES: usize = 64 * 1024 * 1024;
 /// zstd windows beyond 128 MiB are refused, which bounds the memory of unpacking.
 const MAX_WINDOW_LOG: u32 = 27;
 /// Who owns unpacked files.
@@ -42,7 +44,7 @@ pub(crate) enum UnpackError {
         #[source]
         source: io::Error,
     },
-    #[error("more than {MAX_ENTRIES} entries")]
+    #[error("more than {MAX_ENTRIES} entries, or more than {MAX_NAMES_BYTES} bytes of names")]
     TooMany,
     #[error("unpacks to more than the declared {0} bytes")]
     TooLarge(u64),
@@ -143,6 +145,7 @@ struct Target<'a> {
     folders: HashSet<PathBuf>,
     files: HashSet<PathBuf>,
     links: HashSet<PathBuf>,
+    names_bytes: usize,
     /// Modes that are set at the end, since a read-only folder could not be filled.
     modes: Vec<(PathBuf, u32)>,
 }
@@ -241,11 +244,14 @@ impl Target<'_> {
         mode: u32,
         refuse: &impl Fn(&'static str) -> UnpackError,
     ) -> Result<(), UnpackError> {
-        if !self.folders.contains(&path) {
+        if self.folders.contains(&path) {
+            // As its name is in the archive again, it counts again.
+            self.count(&path)?;
+        } else {
             if self.files.contains(&path) || self.links.contains(&path) {
                 return Err(refuse("stands below or in place of a file or link"));
             }
-            self.within_bounds()?;
+            self.count(&path)?;
             self.write(&path, |at, owner| {
                 fs::create_dir(at)?;
                 own(owner, at)
@@ -298,19 +304,22 @@ impl Target<'_> {
     }
 
     fn reserve(
-        &self,
+        &mut self,
         path: &Path,
         refuse: &impl Fn(&'static str) -> UnpackError,
     ) -> Result<(), UnpackError> {
         if self.folders.contains(path) || self.files.contains(path) || self.links.contains(path) {
             return Err(refuse("is there twice"));
         }
-        self.within_bounds()
+        self.count(path)
     }
 
-    fn within_bounds(&self) -> Result<(), UnpackError> {
+    fn count(&mut self, path: &Path) -> Result<(), UnpackError> {
+        self.names_bytes += path.as_os_str().len();
         // Parents that are only implied count too.
-        if self.folders.len() + self.files.len() + self.links.len() >= MAX_ENTRIES {
+        if self.folders.len() + self.files.len() + self.links.len() >= MAX_ENTRIES
+            || self.names_bytes > MAX_NAMES_BYTES
+        {
             Err(UnpackError::TooMany)
         } else {
             Ok(())

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use cells_engine::folders::disk_usage;
 use model::ids::AppId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -75,10 +76,15 @@ impl Caches {
         Ok(folder)
     }
 
+    /// Bytes by which the cache of `app` exceeds its budget now. Blocks.
+    pub(crate) fn excess(&self, app: AppId) -> u64 {
+        disk_usage(&self.folder.join(app.to_string())).saturating_sub(self.budgets.app_build_cache)
+    }
+
     /// Drops the cache of `app` if it is too large by itself, then the longest unused until all fit. Blocks.
     pub(crate) fn make_room(&self, app: AppId) -> io::Result<()> {
         let own = self.folder.join(app.to_string());
-        if durable::size_of(&own) > self.budgets.app_build_cache {
+        if disk_usage(&own) > self.budgets.app_build_cache {
             tracing::info!(app.guid = %app, "an app's build cache exceeds its budget and is dropped");
             durable::remove_all(&own)?;
         }
@@ -87,7 +93,7 @@ impl Caches {
             let entry = entry?;
             caches.push((
                 entry.metadata()?.modified()?,
-                durable::size_of(&entry.path()),
+                disk_usage(&entry.path()),
                 entry.path(),
             ));
         }
@@ -141,6 +147,7 @@ mod tests {
             [true, false, false, true]
         );
         fs::write(caches.open(apps[3]).unwrap().join("more"), vec![1; 100_000]).unwrap();
+        assert!(caches.excess(apps[3]) > 0 && caches.excess(apps[0]) == 0);
         caches.make_room(apps[3]).unwrap();
         assert!(!there(&apps[3]), "too large by itself");
     }

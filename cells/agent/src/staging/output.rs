@@ -15,12 +15,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cell::{blocking, text_of};
 use crate::layers::{self, Layers};
+use crate::logs::cut;
 use crate::server::Server;
 
 const MAX_RESULT_BYTES: u64 = 1024 * 1024;
 const MAX_PROCESS_TYPES: usize = 64;
 const MAX_COMMAND_BYTES: usize = 64 * 1024;
 const MAX_BUILDPACKS: usize = 64;
+/// Names in one list of evidence.
+const MAX_NAMES: usize = 100;
 
 #[derive(Debug)]
 pub(super) enum Output {
@@ -66,6 +69,17 @@ fn check(image: &Image, stack: &Stack) -> Result<(), String> {
             Image::MAX_LAYERS
         ));
     }
+    // Small files can hold layers that unpack to any size, and all of them are unpacked on this host.
+    let bytes = image
+        .layers
+        .iter()
+        .fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+    if bytes > layers::MAX_LAYER_BYTES {
+        return Err(format!(
+            "its result has layers of {bytes} bytes, more than {}",
+            layers::MAX_LAYER_BYTES
+        ));
+    }
     if image.process_types.len() > MAX_PROCESS_TYPES || image.buildpacks.len() > MAX_BUILDPACKS {
         return Err("its result has too many process types or buildpacks".into());
     }
@@ -81,18 +95,55 @@ fn check(image: &Image, stack: &Stack) -> Result<(), String> {
     }
 }
 
-/// Cuts the evidence to what people read; the rest of a failure is bounded by the file's size.
+/// Cuts the evidence to what people read, and what fits into a report beside that of other builds.
 fn bounded(mut failure: StagingFailure) -> StagingFailure {
-    if let StagingFailure::BuildFailed { last_lines, .. }
-    | StagingFailure::TimedOut { last_lines, .. } = &mut failure
-    {
-        let surplus = last_lines.len().saturating_sub(super::MAX_LINES);
-        last_lines.drain(..surplus);
-        for line in last_lines {
-            *line = line.chars().take(super::MAX_LINE_CHARS).collect();
+    const MAX_TEXT_BYTES: usize = 4000;
+    use StagingFailure as F;
+    let shorten = |text: &mut String| *text = cut(text, MAX_TEXT_BYTES);
+    match &mut failure {
+        F::BuildFailed {
+            buildpack,
+            command,
+            last_lines,
+            ..
+        } => {
+            [buildpack, command].into_iter().for_each(shorten);
+            keep_last(last_lines);
         }
+        F::TimedOut { last_lines, .. } => keep_last(last_lines),
+        F::NothingDetected {
+            looked_for,
+            found,
+            hint,
+        } => {
+            for list in [looked_for, found] {
+                list.truncate(MAX_NAMES);
+                list.iter_mut()
+                    .for_each(|name| *name = cut(name, super::MAX_LINE_BYTES));
+            }
+            hint.iter_mut().for_each(shorten);
+        }
+        F::Refused {
+            buildpack,
+            message,
+            hint,
+        } => [buildpack, message]
+            .into_iter()
+            .chain(hint)
+            .for_each(shorten),
+        F::Internal { message } => shorten(message),
+        F::NoCapacity { message } => shorten(message),
+        F::OutOfMemory { .. } | F::OutOfDisk { .. } | F::CellLost => {}
     }
     failure
+}
+
+fn keep_last(lines: &mut Vec<String>) {
+    let surplus = lines.len().saturating_sub(super::MAX_LINES);
+    lines.drain(..surplus);
+    for line in lines {
+        *line = cut(line, super::MAX_LINE_BYTES);
+    }
 }
 
 /// Checks one layer of the build, keeps it in this cell's cache, and stores it where the server lacks it.
@@ -211,6 +262,28 @@ mod tests {
         assert!(
             try_text(image("host-1", &"x".repeat(70_000)).as_bytes()).contains("process type web")
         );
+        let digest = "0".repeat(64);
+        let layer = |gib: u64| {
+            let size = gib << 30;
+            format!(
+                r#"{{"kind":"app","diff_id":"sha256:{digest}","size":{size},"compressed_size":9}}"#
+            )
+        };
+        let large = image("host-1", "run").replace(
+            "[],\"process_types",
+            &format!("[{},{}],\"process_types", layer(5), layer(5)),
+        );
+        assert!(try_text(large.as_bytes()).contains("10737418240 bytes"));
+        let noise = format!(
+            r#"{{"result":"failed","failure":{{"kind":"internal","message":"{}"}}}}"#,
+            "\\u0001".repeat(100_000)
+        );
+        fs::write(&result, noise).unwrap();
+        let Ok(Output::Failed(StagingFailure::Internal { message })) = read(folder.path(), &stack)
+        else {
+            panic!("a failure is read");
+        };
+        assert!(serde_json::to_string(&message).unwrap().len() < 5000);
         fs::write(&result, image("host-1", "run")).unwrap();
         assert!(matches!(read(folder.path(), &stack), Ok(Output::Built(_))));
         fs::rename(&result, folder.path().join("elsewhere")).unwrap();
