@@ -118,7 +118,7 @@ impl Rollback {
 
 /// Newest first.
 async fn list(cx: &Context, app: &str) -> Outcome<Vec<Revision>> {
-    let query = Query::of(&format!("/v3/apps/{app}/revisions")).with("order_by", "-created_at");
+    let query = Query::of(format!("/v3/apps/{app}/revisions")).with("order_by", "-created_at");
     cx.client.list(query).await
 }
 

@@ -16,8 +16,7 @@ use crate::request::{Ask, Guid, parsed, related};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Deployment>>> {
     let query = ask.query(&["app_guids", "status_values", "status_reasons", "states"])?;
-    let newest_first =
-        query.order(&["created_at", "-created_at"])?.as_deref() == Some("-created_at");
+    let newest_first = query.order(&["created_at", "-created_at"])? == Some("-created_at");
     let statuses = query.texts("status_values")?;
     let filter = DeploymentFilter {
         apps: query.guids("app_guids")?,
