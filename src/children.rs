@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::paths::Paths;
 use crate::roles::server::FIRST_INHERITED_FD;
+use crate::up::SERVER;
 
 /// A running process of this platform.
 #[derive(Debug)]
@@ -26,6 +28,19 @@ pub(crate) struct Running {
     child: Option<std::process::Child>,
 }
 
+/// This program's own file, or the one that an upgrade has put in its place since.
+pub(crate) fn own_exe() -> anyhow::Result<PathBuf> {
+    let exe = std::env::current_exe().context("this program's own file can't be found")?;
+    let newer = exe
+        .to_str()
+        .and_then(|path| path.strip_suffix(" (deleted)"))
+        .map(PathBuf::from);
+    Ok(match newer {
+        Some(newer) if newer.exists() && !exe.exists() => newer,
+        _ => exe,
+    })
+}
+
 /// Starts `slipway ROLE ARGS` in a process group of its own, with `listeners` from descriptor 3 on.
 pub(crate) fn start(
     paths: &Paths,
@@ -33,7 +48,7 @@ pub(crate) fn start(
     args: &[String],
     listeners: &[&OwnedFd],
 ) -> anyhow::Result<Running> {
-    let exe = std::env::current_exe().context("this program's own file can't be found")?;
+    let exe = own_exe()?;
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -46,6 +61,10 @@ pub(crate) fn start(
         .stdout(Stdio::null())
         .stderr(log);
     command.process_group(0);
+    if role != SERVER {
+        // Only the server has a use for it.
+        command.env_remove("SLIPWAY_ADMIN_PASSWORD");
+    }
     pass(
         &mut command,
         listeners
@@ -53,17 +72,27 @@ pub(crate) fn start(
             .map(|listener| listener.as_raw_fd())
             .collect(),
     );
-    let child = command
+    let mut child = command
         .spawn()
         .with_context(|| format!("the {role} can't be started"))?;
-    let pid = i32::try_from(child.id()).context("a pid")?;
-    write_pid(paths, role, pid)?;
-    let pidfd = watch(pid)?;
-    Ok(Running {
-        pid,
-        pidfd,
-        child: Some(child),
-    })
+    let keep = || -> anyhow::Result<_> {
+        let pid = i32::try_from(child.id()).context("a pid")?;
+        write_pid(paths, role, pid)?;
+        Ok((pid, watch(pid)?))
+    };
+    match keep() {
+        Ok((pid, pidfd)) => Ok(Running {
+            pid,
+            pidfd,
+            child: Some(child),
+        }),
+        Err(error) => {
+            // Nobody would find it again.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
 }
 
 #[allow(

@@ -12,7 +12,7 @@ use model::protocol::cell::Isolation;
 use crate::children;
 use crate::paths::Paths;
 use crate::roles::cell::linux_config;
-use crate::up::Settings;
+use crate::up::{self, Settings};
 
 /// Stop the platform and all its apps on this host. What was pushed stays; the next 'slipway up' starts it again.
 #[derive(Debug, clap::Args)]
@@ -74,21 +74,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
             stopped += 1;
         }
     }
-    let exe = std::env::current_exe()?;
-    let instances = match settings.isolation {
-        Isolation::Container => {
-            let engine = LinuxEngine::new(linux_config(&paths, exe, &settings.engine_args()))
-                .await
-                .context("the containers can't be reached")?;
-            let count = stop_all(&engine).await?;
-            engine
-                .uninstall()
-                .await
-                .context("the host's network and cgroups can't be cleaned")?;
-            count
-        }
-        Isolation::Process => stop_all(&ProcessEngine::new(&paths.engine_state(), exe)?).await?,
-    };
+    // An 'up' that begins now must not start what is being taken away.
+    let _lock = up::lock(&paths)?;
+    let instances = stop_instances(&paths, &settings).await?;
     if stopped == 0 && instances == 0 {
         println!("nothing was running in {}", paths.data().display());
     } else {
@@ -98,6 +86,25 @@ async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Ends the instances of a platform whose roles have ended, and takes its traces from the host.
+pub(crate) async fn stop_instances(paths: &Paths, settings: &Settings) -> anyhow::Result<usize> {
+    let exe = std::env::current_exe()?;
+    match settings.isolation {
+        Isolation::Container => {
+            let engine = LinuxEngine::new(linux_config(paths, exe, &settings.engine_args()))
+                .await
+                .context("the containers can't be reached")?;
+            let count = stop_all(&engine).await?;
+            engine
+                .uninstall()
+                .await
+                .context("the host's network and cgroups can't be cleaned")?;
+            Ok(count)
+        }
+        Isolation::Process => stop_all(&ProcessEngine::new(&paths.engine_state(), exe)?).await,
+    }
 }
 
 /// Ends all containers, gracefully, and takes away what is left of them.

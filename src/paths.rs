@@ -35,23 +35,37 @@ impl Paths {
         Ok(paths)
     }
 
-    /// Makes the folders, readable by their owner only.
+    /// Makes the folders, readable by their owner only. A folder that holds other things than a platform's keeps its mode.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
         use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
         let create = || -> std::io::Result<()> {
             if let Some(parent) = self.data.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            for folder in [self.data.clone(), self.run(), self.logs()] {
+            let is_own = self.lock().exists()
+                || std::fs::read_dir(&self.data)
+                    .map_or(true, |mut entries| entries.next().is_none());
+            for folder in [
+                self.data.clone(),
+                self.run(),
+                self.logs(),
+                self.server_data(),
+            ] {
                 std::fs::DirBuilder::new()
                     .recursive(true)
                     .mode(0o755)
                     .create(&folder)?;
             }
             // Instances of other users pass through the folder to their own files, but cannot look around.
-            std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o711))?;
-            std::fs::set_permissions(self.run(), std::fs::Permissions::from_mode(0o700))?;
-            std::fs::set_permissions(self.logs(), std::fs::Permissions::from_mode(0o700))
+            if is_own {
+                std::fs::set_permissions(&self.data, std::fs::Permissions::from_mode(0o711))?;
+            }
+            // Sources, the database and its keys, sockets, logs.
+            [self.run(), self.logs(), self.server_data()]
+                .iter()
+                .try_for_each(|folder| {
+                    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+                })
         };
         create().with_context(|| {
             format!(

@@ -12,7 +12,7 @@ mod settings;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use model::protocol::cell::Isolation;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::children::{self, Running};
+use crate::down;
 use crate::paths::Paths;
 use crate::roles::cell::{EngineArgs, linux_config};
 use listeners::Listeners;
@@ -57,8 +58,35 @@ pub(crate) struct Args {
     trusted_proxy: Vec<router::Network>,
 }
 
+/// Where metrics and health are offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum AdminAddress {
+    /// The socket in the data folder.
+    Own,
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl AdminAddress {
+    fn of(text: Option<&str>) -> anyhow::Result<Self> {
+        match text {
+            None => Ok(Self::Own),
+            Some(text) if text.starts_with(['/', '.']) => Ok(Self::Unix(
+                std::path::absolute(Path::new(text)).context("--admin-listen")?,
+            )),
+            Some(text) => {
+                let address = text.parse().ok();
+                let address = address.filter(|address: &SocketAddr| address.port() != 0);
+                address.map(Self::Tcp).with_context(|| {
+                    format!("--admin-listen '{text}': name a unix socket by its path, which begins with '/' or '.', or give ADDR:PORT")
+                })
+            }
+        }
+    }
+}
+
 /// Names of the children, in the order in which they are started.
-const SERVER: &str = "server";
+pub(crate) const SERVER: &str = "server";
 const CELL: &str = "cell";
 const ROUTER: &str = "router";
 const UP: &str = "up";
@@ -119,6 +147,16 @@ pub(crate) fn main(args: Args) -> i32 {
 )]
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
+    let admin = AdminAddress::of(args.admin_listen.as_deref())?;
+    if let AdminAddress::Tcp(admin) = admin
+        && !admin.ip().is_loopback()
+        && !args.insecure_http
+    {
+        bail!(
+            "--admin-listen {admin} can be reached from other machines, without a password\n  try  127.0.0.1:{}, or add --insecure-http",
+            admin.port()
+        );
+    }
     if !args.listen.ip().is_loopback() && !args.insecure_http {
         bail!(
             "{} can be reached from other machines, and passwords would travel unencrypted\n  try  --listen 127.0.0.1:{} behind a TLS proxy, or add --insecure-http",
@@ -131,8 +169,11 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let _lock = lock(&paths)?;
     children::write_pid(&paths, UP, i32::try_from(std::process::id())?)?;
     let mut adopted = Adopted::find(&paths);
-    let listeners = Listeners::obtain(&paths, &args, &mut adopted).await?;
-    let settings = Settings::decide(&paths, &args, listeners.front_address()?)?;
+    if let Some(known) = Settings::load(&paths)? {
+        make_way(&paths, &args, &admin, &known, &mut adopted).await?;
+    }
+    let listeners = Listeners::obtain(&paths, &args, &admin, &mut adopted).await?;
+    let settings = Settings::decide(&paths, &args, &admin, listeners.front_address()?)?;
     let engine = settings.engine_args();
     if adopted.cell.is_none() {
         check_isolation(&paths, &engine).await?;
@@ -177,9 +218,9 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     return Err(error);
                 }
             }
-            () = server.running.ended() => server.restart(&paths).await?,
-            () = cell.running.ended() => cell.restart(&paths).await?,
-            () = router.running.ended() => router.restart(&paths).await?,
+            () = server.keep(&paths) => {}
+            () = cell.keep(&paths) => {}
+            () = router.keep(&paths) => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -200,8 +241,33 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Holds the data folder for this supervisor.
-fn lock(paths: &Paths) -> anyhow::Result<File> {
+/// Children that run with other settings than those that are asked for now are not taken over, and apps do not stay in a
+/// kind of isolation that neither this `up` nor a later `down` would look into.
+#[allow(
+    clippy::print_stderr,
+    reason = "the supervisor talks to the person who started it"
+)]
+async fn make_way(
+    paths: &Paths,
+    args: &Args,
+    admin: &AdminAddress,
+    known: &Settings,
+    adopted: &mut Adopted,
+) -> anyhow::Result<()> {
+    if !known.fit(args, admin) {
+        adopted.end().await;
+    }
+    if known.isolation != settings::isolation(args) {
+        adopted.end().await;
+        if let Err(error) = down::stop_instances(paths, known).await {
+            eprintln!("apps that ran under the other isolation could not be stopped: {error:#}");
+        }
+    }
+    Ok(())
+}
+
+/// Holds the data folder for whoever changes what runs there.
+pub(crate) fn lock(paths: &Paths) -> anyhow::Result<File> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -279,6 +345,8 @@ struct Child {
     running: Running,
     since: Instant,
     back_off: Duration,
+    /// When it is started again, once it has ended.
+    again_at: Option<tokio::time::Instant>,
 }
 
 impl Child {
@@ -300,33 +368,45 @@ impl Child {
             running,
             since: Instant::now(),
             back_off: FIRST_BACK_OFF,
+            again_at: None,
         })
     }
 
+    /// Completes when it has ended and was started again, after its back-off. Dropped halfway, it goes on at the next call, so
+    /// that signals and the other children need not wait for one that keeps ending.
     #[allow(
         clippy::print_stderr,
         reason = "the supervisor talks to the person who started it"
     )]
-    async fn restart(&mut self, paths: &Paths) -> anyhow::Result<()> {
-        if self.since.elapsed() > STEADY {
-            self.back_off = FIRST_BACK_OFF;
-        }
-        eprintln!(
-            "the {} (pid {}) ended and is started again; its log: {}",
-            self.role,
-            self.running.pid,
-            paths.log(self.role).display()
-        );
-        tokio::time::sleep(self.back_off).await;
+    async fn keep(&mut self, paths: &Paths) {
+        let at = match self.again_at {
+            Some(at) => at,
+            None => {
+                self.running.ended().await;
+                eprintln!(
+                    "the {} (pid {}) ended and is started again; its log: {}",
+                    self.role,
+                    self.running.pid,
+                    paths.log(self.role).display()
+                );
+                if self.since.elapsed() > STEADY {
+                    self.back_off = FIRST_BACK_OFF;
+                }
+                *self
+                    .again_at
+                    .insert(tokio::time::Instant::now() + self.back_off)
+            }
+        };
+        tokio::time::sleep_until(at).await;
+        self.again_at = None;
         self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
         self.since = Instant::now();
-        self.running = children::start(
-            paths,
-            self.role,
-            &self.args,
-            &self.listeners.iter().collect::<Vec<_>>(),
-        )?;
-        Ok(())
+        let listeners = self.listeners.iter().collect::<Vec<_>>();
+        match children::start(paths, self.role, &self.args, &listeners) {
+            Ok(running) => self.running = running,
+            // The others go on meanwhile.
+            Err(error) => eprintln!("the {} could not be started again: {error:#}", self.role),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server: API, loops, store.
 
+use std::net::TcpListener;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -49,30 +50,42 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .context("the server's data can't be opened")?;
     let tasks = TaskTracker::new();
-    for (listener, routes) in [
-        (
-            api,
-            api_http::api(control.clone()).context("tokens can't be signed")?,
-        ),
-        (
-            internal,
-            api_http::internal(control.clone(), shutdown.clone()),
-        ),
-        (admin, api_http::admin(control.clone())),
-    ] {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
-        let shutdown = shutdown.clone();
-        tasks.spawn(async move {
-            if let Err(error) = api_http::serve(listener, routes, shutdown, api_http::DRAIN).await {
-                tracing::error!(error = format!("{error:#}"), "a listener ended");
-            }
-        });
+    let api_routes = api_http::api(control.clone()).context("tokens can't be signed")?;
+    let internal_routes = api_http::internal(control.clone(), shutdown.clone());
+    let admin_routes = api_http::admin(control.clone());
+    let serve = |listener, routes| -> anyhow::Result<()> {
+        let listener = unix(listener)?;
+        let serving = api_http::serve(listener, routes, shutdown.clone(), api_http::DRAIN);
+        tasks.spawn(to_its_end(serving));
+        Ok(())
+    };
+    serve(api, api_routes)?;
+    serve(internal, internal_routes)?;
+    // A descriptor tells what it is: a unix socket's has an address of that family.
+    if admin.local_addr().is_ok() {
+        serve(admin, admin_routes)?;
+    } else {
+        let admin = TcpListener::from(OwnedFd::from(admin));
+        admin.set_nonblocking(true)?;
+        let admin = tokio::net::TcpListener::from_std(admin)?;
+        let serving = api_http::serve(admin, admin_routes, shutdown.clone(), api_http::DRAIN);
+        tasks.spawn(to_its_end(serving));
     }
     control.run(shutdown).await;
     tasks.close();
     tasks.wait().await;
     Ok(())
+}
+
+fn unix(listener: UnixListener) -> std::io::Result<tokio::net::UnixListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::UnixListener::from_std(listener)
+}
+
+async fn to_its_end(serving: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(error = format!("{error:#}"), "a listener ended");
+    }
 }
 
 /// A file descriptor that the supervisor passed on.

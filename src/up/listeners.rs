@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::{Adopted, Args};
+use super::{AdminAddress, Adopted, Args};
 use crate::paths::Paths;
 use crate::roles::server::FIRST_INHERITED_FD;
 
@@ -26,13 +26,14 @@ impl Listeners {
     pub(super) async fn obtain(
         paths: &Paths,
         args: &Args,
+        admin: &AdminAddress,
         adopted: &mut Adopted,
     ) -> anyhow::Result<Self> {
         match Self::take_over(adopted, args) {
             Some(listeners) => Ok(listeners),
             None => {
                 adopted.end().await;
-                Self::bind(paths, args)
+                Self::bind(paths, args, admin)
             }
         }
     }
@@ -56,15 +57,15 @@ impl Listeners {
         })
     }
 
-    fn bind(paths: &Paths, args: &Args) -> anyhow::Result<Self> {
+    fn bind(paths: &Paths, args: &Args, admin: &AdminAddress) -> anyhow::Result<Self> {
         let front =
             TcpListener::bind(args.listen).map_err(|error| front_error(error, args.listen))?;
-        let admin = match &args.admin_listen {
-            None => bind_unix(&paths.admin_socket())?,
-            Some(text) if text.starts_with(['/', '.']) => bind_unix(Path::new(text))?,
-            Some(text) => bail!(
-                "--admin-listen '{text}': name a unix socket by its path, which begins with '/' or '.'"
-            ),
+        let admin = match admin {
+            AdminAddress::Own => bind_unix(&paths.admin_socket())?,
+            AdminAddress::Unix(path) => bind_unix(path)?,
+            AdminAddress::Tcp(address) => TcpListener::bind(address)
+                .with_context(|| format!("--admin-listen {address} can't be opened"))?
+                .into(),
         };
         Ok(Self {
             front: front.into(),
@@ -99,7 +100,14 @@ impl Listeners {
 
 /// Binds a socket that only its owner can open. One that nobody holds any more is replaced: the data folder is locked.
 fn bind_unix(path: &Path) -> anyhow::Result<OwnedFd> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    match std::fs::symlink_metadata(path) {
+        Ok(known) if !known.file_type().is_socket() => bail!(
+            "the socket {} can't be made: something else is there already",
+            path.display()
+        ),
+        _ => {}
+    }
     let bind = || -> io::Result<UnixListener> {
         if path.exists() {
             std::fs::remove_file(path)?;

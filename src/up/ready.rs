@@ -1,6 +1,7 @@
 //! Waiting for the platform to be ready, and telling its user how to go on.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -10,6 +11,7 @@ use anyhow::{Context as _, bail};
 use model::protocol::cell::Isolation;
 
 use super::Settings;
+use crate::children;
 use crate::paths::Paths;
 
 /// Between two looks; the platform is ready within a fraction of a second.
@@ -28,7 +30,7 @@ pub(super) async fn greet(
     began: Instant,
 ) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience;
-    while !is_ready(&paths.admin_socket()) {
+    while !is_ready(paths, settings) {
         if Instant::now() > deadline {
             let tails = ["server", "cell", "router"].map(|role| log_tail(&paths.log(role)));
             bail!(
@@ -77,16 +79,28 @@ pub(super) async fn greet(
 }
 
 /// Whether the server says so, with a cell connected.
-fn is_ready(socket: &Path) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+fn is_ready(paths: &Paths, settings: &Settings) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    fn ask(mut stream: impl Read + Write) -> std::io::Result<bool> {
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
         let mut status = String::new();
         BufReader::new(stream.take(1024)).read_line(&mut status)?;
         Ok(status.split_whitespace().nth(1) == Some("200"))
+    }
+    let answer = || match settings.admin {
+        Some(address) => {
+            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            ask(stream)
+        }
+        None => {
+            let own = paths.admin_socket();
+            let stream = UnixStream::connect(settings.admin_socket.as_ref().unwrap_or(&own))?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            ask(stream)
+        }
     };
-    ask().unwrap_or(false)
+    answer().unwrap_or(false)
 }
 
 /// Logs in the client of the user who started the platform, unless it has a target. Says whether it is logged in here.
@@ -97,7 +111,7 @@ fn log_in(paths: &Paths, settings: &Settings) -> anyhow::Result<bool> {
     let password = std::fs::read_to_string(paths.admin_password())
         .context("the admin's password can't be read")?;
     // The password travels in the environment: argv can be read by every user of the host.
-    let status = std::process::Command::new(std::env::current_exe()?)
+    let status = std::process::Command::new(children::own_exe()?)
         .args(["login", "-a", &settings.api_url(), "-u", "admin"])
         .env("SLIPWAY_PASSWORD", password.trim())
         .stdin(Stdio::null())

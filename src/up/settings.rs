@@ -1,12 +1,13 @@
 //! What a running platform was started with, kept so that the next `up` and `down` find the same parts of the host.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use model::protocol::cell::Isolation;
 use serde::{Deserialize, Serialize};
 
-use super::{Args, network};
+use super::{AdminAddress, Args, network};
 use crate::paths::Paths;
 use crate::roles::cell::EngineArgs;
 
@@ -18,31 +19,56 @@ pub(crate) struct Settings {
     /// First address of the instances' own network.
     pub(crate) pool: IpAddr,
     pub(crate) admin: Option<SocketAddr>,
+    /// The socket of metrics and health, where it is not the one in the data folder.
+    #[serde(default)]
+    pub(super) admin_socket: Option<PathBuf>,
+}
+
+pub(super) fn isolation(args: &Args) -> Isolation {
+    if args.isolation == "process" {
+        Isolation::Process
+    } else {
+        Isolation::Container
+    }
+}
+
+fn parts(admin: &AdminAddress) -> (Option<SocketAddr>, Option<PathBuf>) {
+    match admin {
+        AdminAddress::Own => (None, None),
+        AdminAddress::Unix(path) => (None, Some(path.clone())),
+        AdminAddress::Tcp(address) => (Some(*address), None),
+    }
 }
 
 impl Settings {
-    pub(super) fn decide(paths: &Paths, args: &Args, front: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn decide(
+        paths: &Paths,
+        args: &Args,
+        admin: &AdminAddress,
+        front: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let known = Self::load(paths)?;
-        let isolation = if args.isolation == "process" {
-            Isolation::Process
-        } else {
-            Isolation::Container
-        };
         let pool = match known {
             Some(known) => known.pool,
             None => network::free_pool(paths.data())?,
         };
-        let admin = args
-            .admin_listen
-            .as_ref()
-            .and_then(|text| text.parse().ok());
+        let (admin, admin_socket) = parts(admin);
         Ok(Self {
             domain: args.domain.clone(),
             front,
-            isolation,
+            isolation: isolation(args),
             pool,
             admin,
+            admin_socket,
         })
+    }
+
+    /// Whether children that were started with these settings are what is asked for now. The front port is looked at where
+    /// it is taken over.
+    pub(super) fn fit(&self, args: &Args, admin: &AdminAddress) -> bool {
+        self.domain == args.domain
+            && self.isolation == isolation(args)
+            && (self.admin, self.admin_socket.clone()) == parts(admin)
     }
 
     /// What the last `up` was started with; none where there was none.
