@@ -251,6 +251,17 @@ pub(crate) async fn background_processes_end_with_the_command<E: Engine>(bed: &B
     assert!(alive.is_empty(), "{alive:?}");
 }
 
+pub(crate) async fn folders_deeper_than_any_path_are_cleared_away<E: Engine>(bed: &Bed<E>) {
+    let nest = "perl -e 'for (1..3000) { mkdir \"d\" or die $!; chdir \"d\" or die $! } print \"done\\n\"'";
+    let (_, output) = bed.run("deep", nest).await;
+    assert_eq!(output, "done\n");
+    let left = std::fs::read_dir(bed.dir("deep")).expect("the output stays");
+    let left: Vec<_> = left
+        .map(|entry| entry.expect("entry").file_name())
+        .collect();
+    assert_eq!(left, ["logs"]);
+}
+
 pub(crate) async fn a_container_that_has_ended_can_still_be_adopted<E: Engine>(bed: &Bed<E>) {
     let container = bed.start(bed.spec("a", "exit 5")).await;
     within(container.wait()).await.expect("ends");

@@ -33,6 +33,7 @@ for_both_engines! {
     usage_counts_output_and_files
     listeners_are_found_with_their_process
     background_processes_end_with_the_command
+    folders_deeper_than_any_path_are_cleared_away
     a_container_that_has_ended_can_still_be_adopted
     sweep_removes_what_nobody_knows
     many_start_and_end_at_the_same_time

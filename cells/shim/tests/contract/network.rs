@@ -116,22 +116,48 @@ async fn gateway_of<E: Engine>(bed: &Bed<E>) -> Ipv4Addr {
 fn link_local_and_metadata_addresses_are_out_of_reach() {
     bed::linux(async |bed| {
         // As a cloud's metadata service would be: on this network, answering on its address.
-        let metadata = Ipv4Addr::new(169, 254, 169, 254);
         let kernel = Connection::<Route>::new().expect("netlink");
-        kernel
-            .add_address(Ipv4Address::new("lo", metadata, 32))
-            .await
-            .expect("address");
-        let own = serve((metadata, 80).into()).await;
-        assert_eq!(
-            greeting((metadata, 80).into())
+        for metadata in ["169.254.169.254", "100.100.100.200", "168.63.129.16"] {
+            let address: Ipv4Addr = metadata.parse().expect("address");
+            kernel
+                .add_address(Ipv4Address::new("lo", address, 32))
                 .await
-                .expect("the host gets an answer"),
-            "hello\n"
-        );
-        let (_, output) = bed.run("client", &ask_script("169.254.169.254", 80)).await;
+                .expect("address");
+            let own = serve((address, 80).into()).await;
+            assert_eq!(
+                greeting((address, 80).into())
+                    .await
+                    .expect("the host gets an answer"),
+                "hello\n"
+            );
+            let client = metadata.replace('.', "-");
+            let (_, output) = bed.run(&client, &ask_script(metadata, 80)).await;
+            assert_eq!(output, "no answer\n", "{metadata}");
+            own.abort();
+        }
+    });
+}
+
+#[test]
+fn the_walls_stand_again_when_somebody_has_flushed_all_tables() {
+    bed::linux(async |bed| {
+        let server = bed
+            .start(bed.spec("server", &listen_script("0.0.0.0", 8080)))
+            .await;
+        bed.until_written("server", "listening").await;
+        let kernel = Connection::<Nftables>::new().expect("netlink");
+        let tables = kernel.list_tables_in(Family::Ip).await.expect("tables");
+        assert!(!tables.is_empty());
+        for table in tables {
+            kernel
+                .del_table_if_exists(table.name.as_str(), Family::Ip)
+                .await
+                .expect("deleted");
+        }
+        let (_, output) = bed
+            .run("client", &ask_script(&server.address().to_string(), 8080))
+            .await;
         assert_eq!(output, "no answer\n");
-        own.abort();
     });
 }
 
