@@ -72,8 +72,8 @@ pub struct LinuxContainer {
 }
 
 impl LinuxEngine {
-    /// Prepares the host: parent cgroup, packet filter, route of the pool, IP forwarding. Idempotent; containers that run
-    /// already keep running.
+    /// Prepares the host: parent cgroup, packet filter, route of the pool, IP forwarding, limits by user. Idempotent;
+    /// containers that run already keep running.
     pub async fn new(config: Config) -> Result<Self, EngineError> {
         let records = Records::open(&config.state)?;
         let taken = records
@@ -85,6 +85,7 @@ impl LinuxEngine {
         let filters = seccomp::filters()?;
         let stack = blocking(|| Ok(stack::HostStack::look())).await?;
         let network = network::Network::set_up(&config.cgroup, &config.network).await?;
+        raise_watchers();
         Ok(Self(Arc::new(Shared {
             config,
             records,
@@ -96,7 +97,8 @@ impl LinuxEngine {
         })))
     }
 
-    /// Takes back all that [`LinuxEngine::new`] did to the host but IP forwarding. Containers must be removed before.
+    /// Takes back all that [`LinuxEngine::new`] did to the host but IP forwarding and limits by user. Containers must be
+    /// removed before.
     pub async fn uninstall(&self) -> Result<(), EngineError> {
         self.0.network.take_down().await?;
         let this = self.clone();
@@ -220,6 +222,21 @@ impl LinuxContainer {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         }
+    }
+}
+
+/// Raises how many watchers of files one user may have. All containers have the same user, and the usual 128 would be used
+/// up by as many apps with one watcher each, or by one app for all.
+fn raise_watchers() {
+    const FILE: &str = "/proc/sys/fs/inotify/max_user_instances";
+    const ENOUGH: u64 = 64 * 1024;
+    let now = std::fs::read_to_string(FILE)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    if now.is_some_and(|now| now < ENOUGH)
+        && let Err(error) = std::fs::write(FILE, ENOUGH.to_string())
+    {
+        tracing::warn!(file = FILE, %error, "could not raise a limit that all containers share");
     }
 }
 

@@ -115,6 +115,19 @@ fn the_inside_has_no_rights() {
 }
 
 #[test]
+fn only_usual_kinds_of_sockets_are_made() {
+    bed::linux(async |bed| {
+        // Unix, IPv4, netlink; the kernel's cryptography, virtual machines, clusters.
+        let script = "perl -MSocket -e 'for (1, 2, 16, 38, 40, 30) { \
+            print \"$_ \", (socket(my $s, $_, SOCK_DGRAM, 0) ? \"made\" : $!), \"\\n\" }'";
+        let (_, output) = bed.run("a", script).await;
+        let no = "Operation not permitted";
+        let want = format!("1 made\n2 made\n16 made\n38 {no}\n40 {no}\n30 {no}\n");
+        assert_eq!(output, want);
+    });
+}
+
+#[test]
 fn the_inside_sees_only_its_own() {
     bed::linux(async |bed| {
         let script = r#"perl -e 'opendir my $d, "/proc/self/fd"; print join(" ", "fds", sort grep { /\d/ && -e "/proc/self/fd/$_" } readdir $d), "\n"'
