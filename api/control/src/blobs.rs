@@ -39,6 +39,12 @@ impl Control {
         Ok(self.store().blobs().write(name, content).await?)
     }
 
+    /// This server's epoch: a cell that has obeyed a higher one does not obey this server.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.fleet().epoch()
+    }
+
     /// Talks with a cell until the connection ends.
     pub async fn cell_session(
         &self,

@@ -96,6 +96,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether requests still reach an instance of another version of this index.
+    pub(crate) fn older_serves(&self, wanted: &Wanted, process: ProcessId, index: u32) -> bool {
+        self.state().older_serves(wanted, process, index)
+    }
+
     /// How the last instance of an index ended, if it was of this version and no later one became healthy.
     pub(crate) fn last_exit(
         &self,

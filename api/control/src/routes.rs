@@ -88,22 +88,13 @@ impl Control {
             spaces: vec![space],
             ..RouteFilter::default()
         };
-        for route in self
-            .store()
-            .list_routes(&filter, PageRequest::ALL)
-            .await?
-            .items
-        {
-            if route.destinations.is_empty() {
-                self.store()
-                    .delete_route(route.id)
-                    .await
-                    .or_not_found("Route")?;
-                self.audit_route(actor, "audit.route.delete-request", &route)
-                    .await;
-            }
-        }
+        let known = self.store().list_routes(&filter, PageRequest::ALL).await?;
+        let gone = self.store().delete_unmapped_routes(space).await?;
         self.reload_routes().await?;
+        for route in known.items.iter().filter(|route| gone.contains(&route.id)) {
+            self.audit_route(actor, "audit.route.delete-request", route)
+                .await;
+        }
         Ok(self
             .store()
             .insert_job(

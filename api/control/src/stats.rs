@@ -132,6 +132,12 @@ impl Control {
             {
                 (IndexState::Starting, None, None)
             }
+            // Whoever hears "running" may expect that every request finds the release that was asked for.
+            IndexStatus::Running { .. }
+                if self.fleet().older_serves(wanted, process, view.index) =>
+            {
+                (IndexState::Starting, None, None)
+            }
             IndexStatus::Running { address } => (IndexState::Running, Some(address), None),
             IndexStatus::Starting => (IndexState::Starting, None, None),
             IndexStatus::Stopping => (IndexState::Stopping, None, None),

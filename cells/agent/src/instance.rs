@@ -1,6 +1,7 @@
 //! The life of one instance: layers, container, health, end. One task per instance; nothing else touches its container.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cells_engine::{Container, ContainerExit, ContainerLimits, ContainerSpec, Engine};
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
@@ -54,6 +55,10 @@ struct Life<E: Engine> {
     cell: Arc<Cell<E>>,
     instance: Arc<Instance>,
 }
+
+/// Between the word that an instance stops and its SIGTERM: routers take it out of their tables, and requests that were on
+/// their way are answered. Diego waits 5 s; here the word needs no polling to get around.
+const ROUTES_DRAIN: Duration = Duration::from_secs(1);
 
 impl<E: Engine> Life<E> {
     /// Fetches layers and starts the container. None if the agent ends before.
@@ -248,7 +253,12 @@ impl<E: Engine> Life<E> {
         ))
         .await;
         // Reported before the signal, so that no more requests come in while it finishes those it has.
+        let was_running = matches!(self.instance.record().state, InstanceState::Running { .. });
         self.apply(InstanceEvent::StopRequested, verdict).await;
+        if was_running {
+            // An end meanwhile is found by what follows.
+            let _ = tokio::time::timeout(ROUTES_DRAIN, container.wait()).await;
+        }
         let terminated = terminate(container, self.instance.record().grace).await;
         (terminated.exit, terminated.killed)
     }

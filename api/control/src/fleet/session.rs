@@ -38,6 +38,10 @@ enum Ended {
 }
 
 impl Fleet {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.inner.epoch
+    }
+
     /// Talks with a cell until the connection ends. `cell` is the one that the address named; it must be the one that
     /// greets.
     pub async fn session(

@@ -295,6 +295,17 @@ impl State {
         endpoints
     }
 
+    /// Whether an instance of another version of this index is running, as far as its cell has said.
+    pub(super) fn older_serves(&self, wanted: &Wanted, process: ProcessId, index: u32) -> bool {
+        let instances = self.of_app.get(&wanted.app).into_iter().flatten();
+        let mut reports = instances.filter_map(|instance| Some(&self.reports.get(instance)?.1));
+        reports.any(|report| {
+            let same = report.process == process && report.index == index;
+            let running = matches!(report.state, InstanceState::Running { .. });
+            same && running && report.version != wanted.version
+        })
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts {
             cells: self.cells.len(),
