@@ -196,6 +196,21 @@ impl Store {
         }
     }
 
+    /// Deletes the routes of a space that lead to no app, and returns them.
+    pub async fn delete_unmapped_routes(&self, space: SpaceId) -> Result<Vec<RouteId>> {
+        let gone: Vec<String> = sqlx::query_scalar(
+            "DELETE FROM routes WHERE space = $1
+               AND NOT EXISTS (SELECT 1 FROM destinations WHERE destinations.route = routes.guid) RETURNING guid",
+        )
+        .bind(space.to_string())
+        .fetch_all(&self.writer)
+        .await
+        .tried("delete unmapped routes")?;
+        gone.iter()
+            .map(|guid| guid.parse().map_err(|_| corrupt("routes.guid")))
+            .collect()
+    }
+
     pub async fn delete_route(&self, id: RouteId) -> Result<()> {
         let done = sqlx::query("DELETE FROM routes WHERE guid = $1")
             .bind(id.to_string())

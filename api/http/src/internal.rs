@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use model::ids::{CellId, StreamId};
@@ -79,6 +79,7 @@ async fn cell_session(
         sessions,
         shutdown,
     } = state;
+    let epoch = HeaderValue::from(control.epoch());
     sessions.spawn(async move {
         match upgrade.await {
             Ok(io) => control.cell_session(TokioIo::new(io), cell, shutdown).await,
@@ -90,6 +91,8 @@ async fn cell_session(
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
         (header::UPGRADE, HeaderValue::from_static(UPGRADE)),
+        // Before the first order: a cell notes it on disk ahead of its full report.
+        (HeaderName::from_static("slipway-epoch"), epoch),
     ];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }

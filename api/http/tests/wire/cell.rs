@@ -81,6 +81,7 @@ impl Cell {
             .expect("a request");
         let response = send(&self.socket, request).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert!(response.headers().contains_key("slipway-epoch"));
         let upgraded = hyper::upgrade::on(response).await.expect("upgrades");
         let codec = LengthDelimitedCodec::builder()
             .length_field_length(4)
