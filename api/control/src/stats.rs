@@ -98,6 +98,8 @@ impl Control {
     pub async fn process_stats(&self, actor: &Actor, id: ProcessId) -> Result<Vec<IndexStats>> {
         let process = self.process(actor, id).await?;
         let (wanted, views) = self.fleet().indices(id);
+        // What is shown as running has its route: whoever hears of it may use it at once.
+        self.fleet().tell_routes();
         let Some(wanted) = wanted else {
             return Ok(Vec::new());
         };

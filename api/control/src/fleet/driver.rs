@@ -318,7 +318,7 @@ impl Fleet {
     }
 
     /// Tells the route feed where the apps that changed are reached now.
-    fn tell_routes(&self) {
+    pub(crate) fn tell_routes(&self) {
         tell(&self.inner.routes, &mut self.state());
     }
 }
