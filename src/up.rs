@@ -4,6 +4,8 @@
 //! starts each again when it ends. Children live in process groups of their own and outlive a killed supervisor; the
 //! next one takes them over, listeners included. Instances belong to none of them: they go on until `slipway down`.
 
+mod admin;
+mod child;
 mod listeners;
 mod network;
 mod ready;
@@ -11,8 +13,7 @@ mod settings;
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ use crate::children::{self, Running};
 use crate::down;
 use crate::paths::Paths;
 use crate::roles::cell::{EngineArgs, linux_config};
+use admin::AdminAddress;
+use child::Child;
 use listeners::Listeners;
 pub(crate) use settings::Settings;
 
@@ -58,44 +61,12 @@ pub(crate) struct Args {
     trusted_proxy: Vec<router::Network>,
 }
 
-/// Where metrics and health are offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum AdminAddress {
-    /// The socket in the data folder.
-    Own,
-    Unix(PathBuf),
-    Tcp(SocketAddr),
-}
-
-impl AdminAddress {
-    fn of(text: Option<&str>) -> anyhow::Result<Self> {
-        match text {
-            None => Ok(Self::Own),
-            Some(text) if text.starts_with(['/', '.']) => Ok(Self::Unix(
-                std::path::absolute(Path::new(text)).context("--admin-listen")?,
-            )),
-            Some(text) => {
-                let address = text.parse().ok();
-                let address = address.filter(|address: &SocketAddr| address.port() != 0);
-                address.map(Self::Tcp).with_context(|| {
-                    format!("--admin-listen '{text}': name a unix socket by its path, which begins with '/' or '.', or give ADDR:PORT")
-                })
-            }
-        }
-    }
-}
-
 /// Names of the children, in the order in which they are started.
 pub(crate) const SERVER: &str = "server";
 const CELL: &str = "cell";
 const ROUTER: &str = "router";
 const UP: &str = "up";
 
-/// The first restart of a child waits this long, each further one twice as long.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
-const MAX_BACK_OFF: Duration = Duration::from_secs(10);
-/// A child that ran for so long starts over with the first back-off.
-const STEADY: Duration = Duration::from_secs(60);
 /// Until what is in flight is cut when the platform stops.
 const DRAIN: Duration = Duration::from_secs(15);
 const READY: Duration = Duration::from_secs(60);
@@ -147,16 +118,7 @@ pub(crate) fn main(args: Args) -> i32 {
 )]
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    let admin = AdminAddress::of(args.admin_listen.as_deref())?;
-    if let AdminAddress::Tcp(admin) = admin
-        && !admin.ip().is_loopback()
-        && !args.insecure_http
-    {
-        bail!(
-            "--admin-listen {admin} can be reached from other machines, without a password\n  try  127.0.0.1:{}, or add --insecure-http",
-            admin.port()
-        );
-    }
+    let admin = AdminAddress::of(args.admin_listen.as_deref(), args.insecure_http)?;
     if !args.listen.ip().is_loopback() && !args.insecure_http {
         bail!(
             "{} can be reached from other machines, and passwords would travel unencrypted\n  try  --listen 127.0.0.1:{} behind a TLS proxy, or add --insecure-http",
@@ -335,79 +297,6 @@ async fn check_isolation(paths: &Paths, engine: &EngineArgs) -> anyhow::Result<(
         "apps can't be put into containers here. For your own code only: 'slipway up --isolation process' runs them as plain \
          processes of this user, without walls between them",
     )
-}
-
-/// A child and what it takes to start it again.
-struct Child {
-    role: &'static str,
-    args: Vec<String>,
-    listeners: Vec<OwnedFd>,
-    running: Running,
-    since: Instant,
-    back_off: Duration,
-    /// When it is started again, once it has ended.
-    again_at: Option<tokio::time::Instant>,
-}
-
-impl Child {
-    fn new(
-        role: &'static str,
-        args: Vec<String>,
-        listeners: Vec<OwnedFd>,
-        adopted: Option<Running>,
-        paths: &Paths,
-    ) -> anyhow::Result<Self> {
-        let running = match adopted {
-            Some(running) => running,
-            None => children::start(paths, role, &args, &listeners.iter().collect::<Vec<_>>())?,
-        };
-        Ok(Self {
-            role,
-            args,
-            listeners,
-            running,
-            since: Instant::now(),
-            back_off: FIRST_BACK_OFF,
-            again_at: None,
-        })
-    }
-
-    /// Completes when it has ended and was started again, after its back-off. Dropped halfway, it goes on at the next call, so
-    /// that signals and the other children need not wait for one that keeps ending.
-    #[allow(
-        clippy::print_stderr,
-        reason = "the supervisor talks to the person who started it"
-    )]
-    async fn keep(&mut self, paths: &Paths) {
-        let at = match self.again_at {
-            Some(at) => at,
-            None => {
-                self.running.ended().await;
-                eprintln!(
-                    "the {} (pid {}) ended and is started again; its log: {}",
-                    self.role,
-                    self.running.pid,
-                    paths.log(self.role).display()
-                );
-                if self.since.elapsed() > STEADY {
-                    self.back_off = FIRST_BACK_OFF;
-                }
-                *self
-                    .again_at
-                    .insert(tokio::time::Instant::now() + self.back_off)
-            }
-        };
-        tokio::time::sleep_until(at).await;
-        self.again_at = None;
-        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
-        self.since = Instant::now();
-        let listeners = self.listeners.iter().collect::<Vec<_>>();
-        match children::start(paths, self.role, &self.args, &listeners) {
-            Ok(running) => self.running = running,
-            // The others go on meanwhile.
-            Err(error) => eprintln!("the {} could not be started again: {error:#}", self.role),
-        }
-    }
 }
 
 fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! cells say into it; use cases tell it to look again at an app; the [`driver`] asks the scheduler for plans and sends
 //! orders. What is here can be rebuilt from the store and the cells' full reports, and is at every start.
 
+mod builds;
 mod driver;
 mod orders;
 mod rolling;

@@ -1,0 +1,86 @@
+//! One child of the supervisor, started again whenever it ends.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::children::{self, Running};
+use crate::paths::Paths;
+
+/// The first restart of a child waits this long, each further one twice as long.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const MAX_BACK_OFF: Duration = Duration::from_secs(10);
+/// A child that ran for so long starts over with the first back-off.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// A child and what it takes to start it again.
+pub(super) struct Child {
+    role: &'static str,
+    args: Vec<String>,
+    listeners: Vec<OwnedFd>,
+    pub(super) running: Running,
+    since: Instant,
+    back_off: Duration,
+    /// When it is started again, once it has ended.
+    again_at: Option<tokio::time::Instant>,
+}
+
+impl Child {
+    pub(super) fn new(
+        role: &'static str,
+        args: Vec<String>,
+        listeners: Vec<OwnedFd>,
+        adopted: Option<Running>,
+        paths: &Paths,
+    ) -> anyhow::Result<Self> {
+        let running = match adopted {
+            Some(running) => running,
+            None => children::start(paths, role, &args, &listeners.iter().collect::<Vec<_>>())?,
+        };
+        Ok(Self {
+            role,
+            args,
+            listeners,
+            running,
+            since: Instant::now(),
+            back_off: FIRST_BACK_OFF,
+            again_at: None,
+        })
+    }
+
+    /// Completes when it has ended and was started again, after its back-off. Dropped halfway, it goes on at the next call, so
+    /// that signals and the other children need not wait for one that keeps ending.
+    #[allow(
+        clippy::print_stderr,
+        reason = "the supervisor talks to the person who started it"
+    )]
+    pub(super) async fn keep(&mut self, paths: &Paths) {
+        let at = match self.again_at {
+            Some(at) => at,
+            None => {
+                self.running.ended().await;
+                eprintln!(
+                    "the {} (pid {}) ended and is started again; its log: {}",
+                    self.role,
+                    self.running.pid,
+                    paths.log(self.role).display()
+                );
+                if self.since.elapsed() > STEADY {
+                    self.back_off = FIRST_BACK_OFF;
+                }
+                *self
+                    .again_at
+                    .insert(tokio::time::Instant::now() + self.back_off)
+            }
+        };
+        tokio::time::sleep_until(at).await;
+        self.again_at = None;
+        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+        self.since = Instant::now();
+        let listeners = self.listeners.iter().collect::<Vec<_>>();
+        match children::start(paths, self.role, &self.args, &listeners) {
+            Ok(running) => self.running = running,
+            // The others go on meanwhile.
+            Err(error) => eprintln!("the {} could not be started again: {error:#}", self.role),
+        }
+    }
+}
