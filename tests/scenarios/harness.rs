@@ -248,7 +248,7 @@ impl Drop for Platform {
                     .unwrap_or_default();
                 let tail = log
                     .lines()
-                    .filter(|line| !line.contains("INFO access:"))
+                    .filter(|line| !line.contains("INFO access:") || line.contains("\" 502 "))
                     .rev()
                     .take(40)
                     .collect::<Vec<_>>()

@@ -253,9 +253,8 @@ impl<E: Engine> Life<E> {
         ))
         .await;
         // Reported before the signal, so that no more requests come in while it finishes those it has.
-        let was_running = matches!(self.instance.record().state, InstanceState::Running { .. });
         self.apply(InstanceEvent::StopRequested, verdict).await;
-        if was_running {
+        if self.instance.has_served() {
             // An end meanwhile is found by what follows.
             let _ = tokio::time::timeout(ROUTES_DRAIN, container.wait()).await;
         }

@@ -1,10 +1,11 @@
 //! One instance in the cell's books: its record, its newest figures, and the order to stop.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cells_engine::Engine;
 use model::ids::InstanceId;
-use model::instance::{ExitReason, InstanceEvent};
+use model::instance::{ExitReason, InstanceEvent, InstanceState};
 use model::log::LogSource;
 use model::protocol::cell::InstanceUsage;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ pub(crate) struct Instance {
     pub(crate) logs: Arc<LogSet>,
     /// Cancelled when a stop was ordered.
     pub(crate) stop: CancellationToken,
+    /// Whether requests may have been sent to it.
+    served: AtomicBool,
     sample: Mutex<Option<Sample>>,
 }
 
@@ -30,11 +33,16 @@ impl Instance {
     pub(crate) fn new(record: InstanceRecord, logs: Arc<LogSet>) -> Arc<Self> {
         Arc::new(Self {
             id: record.instance,
+            served: AtomicBool::new(matches!(record.state, InstanceState::Running { .. })),
             record: Mutex::new(record),
             logs,
             stop: CancellationToken::new(),
             sample: Mutex::new(None),
         })
+    }
+
+    pub(crate) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     pub(crate) fn record(&self) -> InstanceRecord {
@@ -78,6 +86,9 @@ impl Instance {
         };
         if next == record.state {
             return Ok(());
+        }
+        if matches!(next, InstanceState::Running { .. }) {
+            self.served.store(true, Ordering::Relaxed);
         }
         record.state = next;
         record.since_us = clock::now_us();
