@@ -102,20 +102,24 @@ fn judge(observed: &[Observed], elapsed: Duration, limit: Duration) -> Verdict {
                 .count()
         };
         let running = count(InstanceState::Running);
+        let missing = instances.len() - running;
+        let waiting = instances
+            .iter()
+            .filter(|instance| without_room(instance))
+            .count();
         // An empty list counts as started for `cf`; here it means that nothing is known yet.
         if running >= process.instances as usize {
             Verdict::Started
         } else if !instances.is_empty() && instances.iter().all(has_failed) {
             Verdict::Crashed
+        } else if elapsed > PLACEMENT && missing > 0 && missing == waiting {
+            Verdict::NoRoom
         } else if elapsed > limit {
             if running > 0 {
                 Verdict::Partly
             } else {
                 Verdict::TimedOut
             }
-        } else if elapsed > PLACEMENT && !instances.is_empty() && instances.iter().all(without_room)
-        {
-            Verdict::NoRoom
         } else {
             Verdict::Wait
         }

@@ -86,6 +86,18 @@ fn mistakes_of_a_push_are_explained() {
     platform
         .run_in(&source, &["push", "huge", "-m", "900G"])
         .fails(12, &["900G", "largest"]);
+
+    // What fits runs; for the rest the reason is told.
+    platform
+        .run_in(&source, &["push", "huge", "-m", "4G", "-i", "1000"])
+        .fails(
+            12,
+            &[
+                "of 1000 instances run",
+                "insufficient resources: memory",
+                "4G",
+            ],
+        );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_types::InstanceStats;
+use api_types::{InstanceState, InstanceStats};
 
 use super::{Observed, SLACK, Verdict};
 use crate::context::Context;
@@ -46,6 +46,18 @@ pub(super) async fn explain(
         _ => format!("{name} ended right after its start"),
     };
     let mut error = CliError::from_text(details.unwrap_or(&silent), code, exit);
+    if *verdict == Verdict::NoRoom {
+        let all = observed.iter().flat_map(|(_, instances)| instances);
+        let running = all
+            .clone()
+            .filter(|instance| instance.state == InstanceState::Running)
+            .count();
+        error.message = format!(
+            "{running} of {} instances run; for the others there is no room: {}",
+            all.count(),
+            error.message
+        );
+    }
     if let (Some(instance), true) = (instance, *verdict != Verdict::NoRoom) {
         let which = format!("{}/{}", instance.kind, instance.index);
         if !error.message.starts_with(&which) {
