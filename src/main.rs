@@ -41,6 +41,9 @@ fn main() -> ExitCode {
         Some("lifecycle") => builder::main(&args[2..]),
         Some("up" | "down" | "server" | "router" | "cell") => platform(args),
         None | Some("help" | "--help" | "-h") if args.len() <= 2 => help(),
+        Some("help") if matches!(args[2].to_str(), Some("up" | "down")) => {
+            platform(vec![args[0].clone(), args[2].clone(), "--help".into()])
+        }
         _ => cli::main(args),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))

@@ -21,7 +21,7 @@ pub(crate) struct Stop {
     pub(crate) app: String,
 }
 
-/// Stop and start an app, so that new env vars and bindings hold
+/// Replace an app's instances, so that new env vars and bindings hold
 #[derive(Debug, clap::Args)]
 pub(crate) struct Restart {
     pub(crate) app: String,
