@@ -1,6 +1,7 @@
 //! Deployments, as people ask for them, and going back to an earlier release.
 
 use model::ids::{AppId, DeploymentId, DropletId, RevisionId};
+use model::secret::Env;
 use serde_json::json;
 use store::records::{Deployment, DeploymentState, Page, PageRequest, Revision};
 use store::{DeploymentFilter, ProcessUpdate};
@@ -79,6 +80,24 @@ impl Control {
             .find_revision(id)
             .await
             .or_not_found("Revision")
+    }
+
+    /// The variables that instances of a revision get, but for those that the platform makes of the app, its limits and
+    /// its services. Addresses of services under their habitual names are among them.
+    pub async fn revision_env(&self, actor: &Actor, id: RevisionId) -> Result<(Revision, Env)> {
+        let revision = self.revision(actor, id).await?;
+        let processes = &revision.snapshot.processes;
+        let mut env = Env::new();
+        if let Some(spec) = processes.get("web").or_else(|| processes.values().next()) {
+            for (name, value) in spec.env.iter() {
+                let made = matches!(name, "VCAP_APPLICATION" | "VCAP_SERVICES" | "MEMORY_LIMIT")
+                    || (name == "CF_STACK" && value == spec.stack.0);
+                if !made {
+                    env.set(name, value);
+                }
+            }
+        }
+        Ok((revision, env))
     }
 
     /// New figures of `web` that only the new instances get.

@@ -3,6 +3,8 @@
 //! Applying edits what the next start takes; what runs is left alone, but for the number of instances and routes, which
 //! are live settings as in Cloud Foundry.
 
+mod export;
+
 use std::time::Duration;
 
 use model::health::{HealthCheck, HealthCheckKind};
@@ -354,7 +356,15 @@ impl Control {
                     was: None,
                     value: Some(json!(name)),
                 });
-                for (key, value) in settings(&wanted.web) {
+                let switches = [
+                    ("default-route", wanted.default_route),
+                    ("no-route", wanted.no_route),
+                    ("random-route", wanted.random_route),
+                ];
+                let switches = switches
+                    .into_iter()
+                    .filter_map(|(key, wish)| Some((key, json!(wish?))));
+                for (key, value) in settings(&wanted.web).into_iter().chain(switches) {
                     diffs.push(ManifestDiff {
                         op: "add",
                         path: at(key),

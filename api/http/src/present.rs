@@ -32,7 +32,7 @@ pub(crate) use builds::build;
 pub(crate) use deployments::deployment;
 pub(crate) use domains::domain;
 pub(crate) use droplets::{droplet, droplet_in_list};
-pub(crate) use environment::{app_environment, environment_variables};
+pub(crate) use environment::{app_environment, environment_variables, revision_environment};
 pub(crate) use events::event;
 pub(crate) use jobs::job;
 pub(crate) use manifests::manifest_diff;

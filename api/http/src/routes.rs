@@ -74,6 +74,7 @@ fn list() -> Vec<Route> {
         post("/v3/apps/{app}/actions/start", apps::start),
         post("/v3/apps/{app}/actions/stop", apps::stop),
         post("/v3/apps/{app}/actions/restart", apps::restart),
+        get("/v3/apps/{app}/manifest", manifests::of_app),
         get("/v3/apps/{app}/env", environment::all),
         get("/v3/apps/{app}/environment_variables", environment::show),
         patch("/v3/apps/{app}/environment_variables", environment::update),
@@ -159,11 +160,18 @@ fn list() -> Vec<Route> {
         get("/v3/deployments/{deployment}", deployments::show),
         post("/v3/deployments/{deployment}/actions/cancel", deployments::cancel),
         get("/v3/revisions/{revision}", revisions::show),
+        get("/v3/revisions/{revision}/environment_variables", revisions::environment),
         get("/v3/isolation_segments", absent::list),
+        get("/v3/organization_quotas", absent::list),
+        get("/v3/roles", absent::list),
+        get("/v3/security_groups", absent::list),
         get("/v3/service_brokers", absent::list),
         get("/v3/service_offerings", absent::list),
         get("/v3/service_plans", absent::list),
         get("/v3/service_route_bindings", absent::list),
+        get("/v3/space_quotas", absent::list),
+        get("/v3/spaces/{space}/running_security_groups", absent::list_of_space),
+        get("/v3/spaces/{space}/staging_security_groups", absent::list_of_space),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api_control::AppEnv;
+use api_control::{AppEnv, records};
 use api_types::{AppEnvironment, EnvironmentMap, EnvironmentVariables};
 use model::ids::AppId;
 use model::secret::{Env, Secret};
@@ -16,6 +16,22 @@ pub(crate) fn environment_variables(urls: &Urls, app: AppId, env: &Env) -> Envir
         links: urls.links([
             ("self", format!("/v3/apps/{app}/environment_variables")),
             ("app", format!("/v3/apps/{app}")),
+        ]),
+    }
+}
+
+pub(crate) fn revision_environment(
+    urls: &Urls,
+    revision: &records::Revision,
+    env: &Env,
+) -> EnvironmentVariables {
+    let own = format!("/v3/revisions/{}", revision.id);
+    EnvironmentVariables {
+        var: map(env),
+        links: urls.links([
+            ("self", format!("{own}/environment_variables")),
+            ("revision", own),
+            ("app", format!("/v3/apps/{}", revision.app)),
         ]),
     }
 }

@@ -28,6 +28,13 @@ pub(crate) fn revision(urls: &Urls, revision: records::Revision) -> Revision {
         deployable: true,
         relationships: AppRelationship::to(revision.app.to_string()),
         metadata: Metadata::default(),
-        links: urls.links([("app", format!("/v3/apps/{}", revision.app))]),
+        links: urls.links([
+            ("self", format!("/v3/revisions/{}", revision.id)),
+            ("app", format!("/v3/apps/{}", revision.app)),
+            (
+                "environment_variables",
+                format!("/v3/revisions/{}/environment_variables", revision.id),
+            ),
+        ]),
     }
 }

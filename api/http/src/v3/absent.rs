@@ -4,7 +4,7 @@
 use api_control::records;
 use api_types::Page;
 use axum::Json;
-use model::ids::{AppId, ProcessId};
+use model::ids::{AppId, ProcessId, SpaceId};
 use serde_json::Value;
 
 use crate::error::Outcome;
@@ -24,6 +24,14 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Value>>> {
 
 pub(crate) async fn list_of_app(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<Value>>> {
     ask.control.app(&ask.actor, app).await?;
+    list(ask).await
+}
+
+pub(crate) async fn list_of_space(
+    ask: Ask,
+    Guid(space): Guid<SpaceId>,
+) -> Outcome<Json<Page<Value>>> {
+    ask.control.space(&ask.actor, space).await?;
     list(ask).await
 }
 

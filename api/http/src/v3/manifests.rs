@@ -2,8 +2,8 @@
 
 use api_types::ManifestDiff;
 use axum::Json;
-use http::StatusCode;
-use model::ids::SpaceId;
+use http::{HeaderName, StatusCode, header};
+use model::ids::{AppId, SpaceId};
 
 use crate::answer::Accepted;
 use crate::body::TextBody;
@@ -27,4 +27,13 @@ pub(crate) async fn diff(
 ) -> Outcome<(StatusCode, Json<ManifestDiff>)> {
     let changes = ask.control.manifest_diff(&ask.actor, space, &yaml).await?;
     Ok((StatusCode::ACCEPTED, Json(present::manifest_diff(changes))))
+}
+
+/// `cf create-app-manifest` writes the body to a file as it is.
+pub(crate) async fn of_app(
+    ask: Ask,
+    Guid(app): Guid<AppId>,
+) -> Outcome<([(HeaderName, &'static str); 1], String)> {
+    let yaml = ask.control.app_manifest(&ask.actor, app).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-yaml")], yaml))
 }

@@ -1,7 +1,7 @@
 //! Revisions of an app.
 
 use api_control::records;
-use api_types::{Page, Revision};
+use api_types::{EnvironmentVariables, Page, Revision};
 use axum::Json;
 use model::ids::{AppId, RevisionId};
 
@@ -36,6 +36,16 @@ pub(crate) async fn list(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<RevisionId>) -> Outcome<Json<Revision>> {
     let revision = ask.control.revision(&ask.actor, id).await?;
     Ok(Json(present::revision(&ask.urls, revision)))
+}
+
+pub(crate) async fn environment(
+    ask: Ask,
+    Guid(id): Guid<RevisionId>,
+) -> Outcome<Json<EnvironmentVariables>> {
+    let (revision, env) = ask.control.revision_env(&ask.actor, id).await?;
+    Ok(Json(present::revision_environment(
+        &ask.urls, &revision, &env,
+    )))
 }
 
 pub(crate) async fn deployed(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Json<Page<Revision>>> {

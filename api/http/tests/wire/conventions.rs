@@ -276,6 +276,10 @@ async fn cf_finds_the_lists_that_it_asks_for_on_the_way() {
         "/v3/service_route_bindings?include=service_instance&route_guids=x",
         "/v3/isolation_segments",
         "/v3/service_brokers",
+        "/v3/organization_quotas",
+        "/v3/space_quotas?organization_guids=x",
+        "/v3/security_groups",
+        "/v3/roles?include=user&organization_guids=x",
         "/v3/deployments?app_guids=x&order_by=-created_at&page=1&per_page=1&status_values=ACTIVE",
         "/v3/audit_events?order_by=-created_at&page=1",
         "/v3/domains",
@@ -286,6 +290,11 @@ async fn cf_finds_the_lists_that_it_asks_for_on_the_way() {
             list["resources"].is_array() && list["pagination"]["next"].is_null(),
             "{path}: {list}"
         );
+    }
+    let space = world.space().await;
+    for kind in ["running", "staging"] {
+        let groups = format!("/v3/spaces/{space}/{kind}_security_groups");
+        assert_eq!(world.client.read(&groups).await["resources"], json!([]));
     }
     let flags = world
         .client

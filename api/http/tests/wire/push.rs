@@ -205,6 +205,11 @@ async fn cf_push_runs_an_app_and_the_next_push_sends_only_what_changed() {
         .read(&format!("/v3/apps/{app}/revisions/deployed"))
         .await;
     assert_eq!(deployed["resources"][0]["version"], 2);
+    let link = deployed["resources"][0]["links"]["environment_variables"]["href"]
+        .as_str()
+        .and_then(|link| link.strip_prefix("http://127.0.0.1:8080"))
+        .expect("a link at the client's host");
+    assert_eq!(client.read(link).await["var"], json!({ "GREETING": "hi" }));
     assert_eq!(cell.seen.lock().expect("no panic").staged.len(), 2);
 }
 
@@ -390,4 +395,38 @@ async fn a_build_that_no_package_can_feed_is_refused_in_cfs_words() {
         build.detail(),
         "Bad request: Cannot stage package whose state is not ready."
     );
+}
+
+#[tokio::test]
+async fn the_manifest_of_an_app_makes_the_same_app_again() {
+    let world = World::logged_in().await;
+    let (client, space) = (&world.client, world.space().await);
+    let db = json!({ "type": "user-provided", "name": "db", "credentials": { "password": "hunter2" },
+        "relationships": { "space": { "data": { "guid": space } } } });
+    Client::ok(&client.post("/v3/service_instances", &db).await);
+    let written = "applications:\n- name: shop\n  memory: 128M\n  instances: 2\n  command: run it\n  \
+        health-check-type: http\n  health-check-http-endpoint: /up\n  timeout: 90\n  env: { ANSWER: '042' }\n  \
+        routes: [{ route: shop.localhost/admin }]\n  services: [db]\n  processes:\n  - { type: worker, instances: 3 }\n  \
+        metadata: { labels: { team: red } }\n";
+    let apply = format!("/v3/spaces/{space}/actions/apply_manifest");
+    let applied = client.yaml(&apply, written).await;
+    assert_eq!(client.job(&applied).await["state"], "COMPLETE");
+    let manifest = |name: &'static str| async move {
+        let apps = client.read(&format!("/v3/apps?names={name}")).await;
+        let app = apps["resources"][0]["guid"].as_str().expect("the app");
+        client.get(&format!("/v3/apps/{app}/manifest")).await
+    };
+    let exported = manifest("shop").await;
+    assert_eq!(
+        (exported.status, exported.header("content-type")),
+        (StatusCode::OK, Some("application/x-yaml"))
+    );
+    assert!(!exported.text.contains("hunter2"), "{exported:?}");
+    for part in ["042", "shop.localhost/admin", "worker", "/up", "red", "db"] {
+        assert!(exported.text.contains(part), "{part}: {exported:?}");
+    }
+    let copy = exported.text.replacen("shop", "copy", 1);
+    let applied = client.yaml(&apply, &copy).await;
+    assert_eq!(client.job(&applied).await["state"], "COMPLETE");
+    assert_eq!(manifest("copy").await.text, copy);
 }
