@@ -62,7 +62,8 @@ pub struct Checksum {
 /// Body of `POST /v3/packages`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CreatePackage {
-    #[serde(rename = "type")]
+    /// Absent where another package is to be copied, as `cf copy-source` asks.
+    #[serde(rename = "type", default)]
     pub kind: String,
     pub relationships: AppRelationship,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -382,6 +382,23 @@ async fn a_manifest_with_a_typing_error_creates_nothing() {
 }
 
 #[tokio::test]
+async fn copying_a_package_is_refused_with_what_to_do_instead() {
+    let world = World::logged_in().await;
+    let app = world.new_app("hello").await;
+    let package = world.new_package(&app).await;
+    let body = json!({ "relationships": { "app": { "data": { "guid": app } } } });
+    let path = format!("/v3/packages?source_guid={package}");
+    for (path, part) in [
+        (path.as_str(), "push the source again"),
+        ("/v3/packages", "type must be 'bits'"),
+    ] {
+        let refused = world.client.post(path, &body).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(refused.detail().contains(part), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_build_that_no_package_can_feed_is_refused_in_cfs_words() {
     let world = World::logged_in().await;
     let app = world.new_app("hello").await;
