@@ -154,13 +154,14 @@ fn list() -> Vec<Route> {
         get("/v3/feature_flags", feature_flags::list),
         get("/v3/feature_flags/{name}", feature_flags::show),
 
-        // Kinds of which this platform has none
+        // Releases under way and past
         get("/v3/deployments", deployments::list),
         post("/v3/deployments", deployments::create),
         get("/v3/deployments/{deployment}", deployments::show),
         post("/v3/deployments/{deployment}/actions/cancel", deployments::cancel),
         get("/v3/revisions/{revision}", revisions::show),
         get("/v3/revisions/{revision}/environment_variables", revisions::environment),
+        // Kinds of which this platform has none
         get("/v3/isolation_segments", absent::list),
         get("/v3/organization_quotas", absent::list),
         get("/v3/roles", absent::list),
