@@ -306,8 +306,6 @@ fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<Str
         &data,
         "--domain",
         &settings.domain,
-        "--front-host",
-        &front.ip().to_string(),
         "--front-port",
         &front.port().to_string(),
     ]

@@ -20,8 +20,6 @@ pub(crate) struct Args {
     #[arg(long)]
     domain: String,
     #[arg(long)]
-    front_host: String,
-    #[arg(long)]
     front_port: u16,
 }
 
@@ -38,7 +36,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         data: paths.server_data(),
         domain: args.domain,
         front_port: args.front_port,
-        front_host: args.front_host,
         admin_user: "admin".into(),
         admin_password: std::env::var("SLIPWAY_ADMIN_PASSWORD")
             .ok()

@@ -14,8 +14,6 @@ pub struct Config {
     pub domain: String,
     /// The front port that clients use.
     pub front_port: u16,
-    /// The address on which the front port listens, for links when a client's own host is not known.
-    pub front_host: String,
     /// Name of the first user.
     pub admin_user: String,
     /// Sets the first user's password; without it a stored one stays, or a new one is made.

@@ -13,7 +13,6 @@ async fn control(data: &std::path::Path) -> Control {
         data: data.to_owned(),
         domain: "localhost".into(),
         front_port: 8080,
-        front_host: "127.0.0.1".into(),
         admin_user: "admin".into(),
         admin_password: Some(String::from("a password").into()),
         version: "0.0.0".into(),

@@ -68,7 +68,6 @@ impl World {
             data: data.path().to_owned(),
             domain: "localhost".into(),
             front_port: 8080,
-            front_host: "127.0.0.1".into(),
             admin_user: "admin".into(),
             admin_password: Some(String::from(PASSWORD).into()),
             version: "1.2.3".into(),
