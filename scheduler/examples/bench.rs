@@ -136,6 +136,7 @@ impl World {
             },
             stack: stack(),
             update: UpdateStrategy::Recreate,
+            older: None,
         }
     }
 

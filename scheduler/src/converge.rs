@@ -135,10 +135,9 @@ impl Scheduler {
         let process = &mut self.processes[key];
         let turn = process.turn(key, index);
         let want = process
-            .desired
-            .as_ref()
+            .desired_at(index)
             .filter(|_| start)
-            .map(|desired| desired.want);
+            .map(|here| here.want);
         let Some(slot) = process.slots.get_mut(&index) else {
             return;
         };
@@ -193,7 +192,7 @@ fn judge(process: &Process, index: u32, slot: &Slot, instances: &Arena<Instance>
             .copied()
             .filter(|&key| instances[key].stays())
     };
-    let Some(desired) = process.desired_at(index) else {
+    let Some(here) = process.desired_at(index) else {
         stops.extend(staying().map(|key| (key, StopReason::NotDesired)));
         return Verdict {
             stops,
@@ -201,11 +200,11 @@ fn judge(process: &Process, index: u32, slot: &Slot, instances: &Arena<Instance>
             roll: Roll::None,
         };
     };
-    let version = desired.wish.version;
+    let version = here.version;
     let current = keep_one(staying(), version, true, instances, &mut stops);
     let old = keep_one(staying(), version, false, instances, &mut stops);
     let serves = |key: Option<u32>| key.is_some_and(|key| instances[key].phase.is_running());
-    let makes_room = match desired.wish.update {
+    let makes_room = match here.update {
         UpdateStrategy::Recreate => true,
         UpdateStrategy::Rolling { .. } => serves(current) || !serves(old),
     };

@@ -56,7 +56,7 @@ impl Scheduler {
         let process = &self.processes[key];
         let is_current = process
             .desired_at(said.index)
-            .is_some_and(|desired| desired.wish.version == said.version);
+            .is_some_and(|here| here.version == said.version);
         let Some(slot) = process.slots.get(&said.index) else {
             return;
         };
@@ -127,7 +127,7 @@ impl Scheduler {
             .slots
             .get(&index)
             .is_some_and(|slot| slot.crash.is_some());
-        if desired.is_some_and(|desired| desired.wish.version == version)
+        if desired.is_some_and(|here| here.version == version)
             && !is_known
             && crash.count > 0
         {
@@ -137,8 +137,16 @@ impl Scheduler {
 
     /// Clears crash counts and timers.
     pub(crate) fn forgive_all(&mut self, key: u32) {
+        self.forgive(key, |_| true);
+    }
+
+    /// Clears crash counts and timers of the indices that `concerns` picks.
+    pub(crate) fn forgive(&mut self, key: u32, concerns: impl Fn(u32) -> bool) {
         let process = &mut self.processes[key];
         for (&index, slot) in &mut process.slots {
+            if !concerns(index) {
+                continue;
+            }
             slot.crash = None;
             slot.refusals = 0;
             if let Some(time) = slot.not_before.take() {

@@ -118,18 +118,31 @@ impl Scheduler {
             stack: Some(self.cells.intern_stack(&wish.stack)),
             need: Need::from(wish.limits),
         };
+        let older_want = wish.older.as_ref().map(|older| Want {
+            stack: Some(self.cells.intern_stack(&older.stack)),
+            need: Need::from(older.limits),
+        });
         let process = &mut self.processes[key];
+        if let (Some(older), Some(want)) = (&wish.older, older_want) {
+            process.remember_size(older.version, want.need);
+        }
         process.remember_size(wish.version, want.need);
-        let (version, instances) = (wish.version, wish.instances);
-        let Some(old) = process.desired.replace(Desired {
+        let instances = wish.instances;
+        let new = Desired {
             wish: wish.clone(),
             want,
-        }) else {
+            older_want,
+        };
+        let Some(old) = process.desired.replace(new) else {
             self.mark_all(key);
             return;
         };
-        if old.wish.version != version {
-            self.forgive_all(key);
+        if old.wish.version != wish.version || old.wish.older != wish.older {
+            let now_here = |index| {
+                let older = wish.older.as_ref().filter(|older| index < older.below);
+                older.map_or(wish.version, |older| older.version)
+            };
+            self.forgive(key, |index| old.here(index).version != now_here(index));
         }
         if (DesiredProcess {
             instances,

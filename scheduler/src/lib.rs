@@ -43,8 +43,8 @@ use model::ids::{InstanceId, ProcessId, TaskId};
 
 pub use ids::IdSource;
 pub use types::{
-    CellView, Decision, DesiredProcess, DesiredTask, Event, IndexStatus, IndexView, PlacementError,
-    Plan, StopReason, TaskView, Time, UpdateStrategy,
+    CellView, Decision, DesiredProcess, DesiredTask, Event, IndexStatus, IndexView, Older,
+    PlacementError, Plan, StopReason, TaskView, Time, UpdateStrategy,
 };
 
 /// The state machine. See the crate's story.

@@ -138,10 +138,8 @@ impl Scheduler {
         let picked = self.cells.pick(stack, want.need, &process.spread);
         let cell = picked.ok_or_else(|| self.cells.shortage(want.stack, want.need))?;
         let version = process
-            .desired
-            .as_ref()
+            .desired_at(index)
             .expect("what waits is desired")
-            .wish
             .version;
         let slot = process
             .slots

@@ -9,7 +9,7 @@ use model::limits::Limits;
 
 use crate::cells::Need;
 use crate::spread::Spread;
-use crate::types::{DesiredProcess, DesiredTask, StopReason, Time};
+use crate::types::{DesiredProcess, DesiredTask, StopReason, Time, UpdateStrategy};
 use crate::work::{Turn, Want};
 
 /// How many versions of a process have their size remembered.
@@ -34,6 +34,35 @@ pub(crate) struct Process {
 pub(crate) struct Desired {
     pub(crate) wish: DesiredProcess,
     pub(crate) want: Want,
+    /// What the older version asks of a cell, where one is kept.
+    pub(crate) older_want: Option<Want>,
+}
+
+/// What is desired at one index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Here {
+    pub(crate) version: VersionId,
+    pub(crate) want: Want,
+    pub(crate) update: UpdateStrategy,
+}
+
+impl Desired {
+    /// The version and needs of an index, were it desired.
+    pub(crate) fn here(&self, index: u32) -> Here {
+        let update = self.wish.update;
+        match (&self.wish.older, self.older_want) {
+            (Some(older), Some(want)) if index < older.below => Here {
+                version: older.version,
+                want,
+                update,
+            },
+            _ => Here {
+                version: self.wish.version,
+                want: self.want,
+                update,
+            },
+        }
+    }
 }
 
 /// Which indices have to be looked at.
@@ -58,10 +87,11 @@ impl Process {
     }
 
     /// What is desired, if `index` is among it.
-    pub(crate) fn desired_at(&self, index: u32) -> Option<&Desired> {
+    pub(crate) fn desired_at(&self, index: u32) -> Option<Here> {
         self.desired
             .as_ref()
             .filter(|desired| index < desired.wish.instances)
+            .map(|desired| desired.here(index))
     }
 
     pub(crate) fn turn(&self, key: u32, index: u32) -> Turn {

@@ -85,6 +85,18 @@ pub struct DesiredProcess {
     pub limits: Limits,
     pub stack: Stack,
     pub update: UpdateStrategy,
+    /// Set while a part of the indices is to stay with an older version, as during a canary deployment.
+    pub older: Option<Older>,
+}
+
+/// An older version that is desired beside the newer one. Its instances are kept, and started again when they end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Older {
+    pub version: VersionId,
+    pub limits: Limits,
+    pub stack: Stack,
+    /// The indices below this one.
+    pub below: u32,
 }
 
 /// How instances of an older version make room.

@@ -34,7 +34,10 @@ impl Scheduler {
     }
 
     fn row(&self, process: &Process, index: u32, slot: &Slot) -> IndexView {
-        let version = process.desired.as_ref().map(|desired| desired.wish.version);
+        let version = process
+            .desired
+            .as_ref()
+            .map(|desired| desired.here(index).version);
         let instances = slot.instances.iter().map(|&key| &self.instances[key]);
         let serving = instances.min_by_key(|instance| {
             let running = instance.phase.is_running();

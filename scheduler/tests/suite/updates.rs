@@ -1,7 +1,9 @@
 //! From one version to the next.
 
 use model::instance::InstanceState;
-use scheduler::{Decision, DesiredProcess, Event, IndexStatus, StopReason, UpdateStrategy};
+use scheduler::{
+    Decision, DesiredProcess, Event, IndexStatus, Older, StopReason, UpdateStrategy,
+};
 
 use crate::world::*;
 
@@ -208,4 +210,99 @@ fn an_undesired_process_stops_in_the_middle_of_a_roll() {
         process: process(1),
     });
     assert_eq!(world.stops().len(), 3);
+}
+
+/// `new` canaries of version 2 beside the first `below` of version 1.
+fn canary(below: u32, instances: u32) -> DesiredProcess {
+    DesiredProcess {
+        older: Some(Older {
+            version: version(1),
+            limits: limits(100),
+            stack: stack(),
+            below,
+        }),
+        ..rolling(instances, 2, 1)
+    }
+}
+
+#[test]
+fn a_canary_stands_beside_the_old_version_which_goes_on_being_kept() {
+    let mut world = World::with_cells(2, 4000);
+    world.desire(app(1, 2));
+    let old = world.run_all();
+    world.desire(canary(2, 3));
+    let new = world.only_start();
+    assert_eq!((new.index, new.version), (2, version(2)));
+    world.say(new, running());
+    assert_eq!(world.plan(), [], "it pauses there");
+    // An old instance that ends meanwhile starts again as what it was.
+    world.say(old[0], crash());
+    let again = world.only_start();
+    assert_eq!((again.index, again.version), (0, version(1)));
+    world.say(again, running());
+    assert_eq!(world.plan(), []);
+    assert_eq!(world.row(1, 0).version, Some(version(1)));
+    assert_eq!(
+        world.scheduler.versions_running(process(1), version(2)),
+        1
+    );
+}
+
+#[test]
+fn a_further_step_of_a_canary_rolls_only_the_indices_that_change_hands() {
+    let mut world = World::with_cells(2, 4000);
+    world.desire(app(1, 4));
+    let old = world.run_all();
+    world.desire(canary(4, 5));
+    let first = world.only_start();
+    world.say(first, running());
+    world.say(old[3], crash());
+    let again = world.only_start();
+    world.say(again, running());
+    world.desire(canary(3, 5));
+    let second = world.only_start();
+    assert_eq!((second.index, second.version), (3, version(2)));
+    assert_eq!(
+        world.row(1, 3).crash_count,
+        0,
+        "what the old version did is not held against the new one"
+    );
+    world.say(second, running());
+    assert_eq!(world.stops(), [(again.instance, StopReason::Replaced)]);
+    // On to the end: the extra one goes, the others roll.
+    world.desire(rolling(4, 2, 4));
+    let plan = world.plan();
+    assert_eq!(
+        plan.iter().filter_map(stop).collect::<Vec<_>>(),
+        [(first.instance, StopReason::NotDesired)]
+    );
+    let starts = plan.iter().filter_map(started).collect::<Vec<_>>();
+    assert_eq!(
+        starts.iter().map(|start| start.index).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+}
+
+#[test]
+fn going_back_from_a_canary_stops_the_new_ones_and_no_old_one() {
+    let mut world = World::with_cells(2, 4000);
+    world.desire(app(1, 2));
+    let old = world.run_all();
+    world.desire(canary(1, 3));
+    for new in world.starts() {
+        world.say(new, running());
+    }
+    assert_eq!(
+        world.stops(),
+        [(old[1].instance, StopReason::Replaced)],
+        "index 1 has changed hands"
+    );
+    world.desire(rolling(2, 1, 9));
+    let plan = world.plan();
+    assert_eq!(plan.iter().filter_map(stop).count(), 1, "{plan:?}");
+    let back = plan.iter().find_map(started).expect("a start");
+    assert_eq!((back.index, back.version), (1, version(1)));
+    world.say(back, running());
+    assert_eq!(world.stops().len(), 1);
+    assert_eq!(world.plan(), []);
 }

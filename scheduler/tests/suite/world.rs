@@ -89,6 +89,7 @@ pub(crate) fn app(n: u128, instances: u32) -> DesiredProcess {
         limits: limits(100),
         stack: stack(),
         update: UpdateStrategy::Recreate,
+        older: None,
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use model::ids::ProcessId;
 use model::instance::InstanceState;
-use scheduler::{DesiredProcess, DesiredTask, Event, Time, UpdateStrategy};
+use scheduler::{DesiredProcess, DesiredTask, Event, Older, Time, UpdateStrategy};
 
 use super::cell::Held;
 use super::driver::World;
 use super::net::Mail;
-use crate::world::{SECOND, app, limits, process, task, version};
+use crate::world::{SECOND, app, limits, process, stack, task, version};
 
 impl World {
     pub(super) fn fault(&mut self) {
@@ -64,10 +64,17 @@ impl World {
                 };
                 let version = version(u128::from(1 + self.chance.below(3)));
                 let limits = limits(50 * n.min(8) as u32);
+                let older = (self.chance.below(4) == 0).then(|| Older {
+                    version: crate::world::version(u128::from(1 + self.chance.below(3))),
+                    limits,
+                    stack: stack(),
+                    below: self.chance.below(u64::from(instances) + 1) as u32,
+                });
                 let wish = DesiredProcess {
                     version,
                     limits,
                     update,
+                    older,
                     ..app(n, instances)
                 };
                 self.wishes.insert(wish.process, wish.clone());
@@ -111,8 +118,10 @@ impl World {
                 return Some(format!("{rows:?} wait although {free:?} is free"));
             }
             for row in rows {
+                let older = wish.older.as_ref().filter(|older| row.index < older.below);
+                let version = older.map_or(wish.version, |older| older.version);
                 match running.remove(&(wish.process, row.index)).as_deref() {
-                    Some([one]) if one.at.version == wish.version || is_blocked => {}
+                    Some([one]) if one.at.version == version || is_blocked => {}
                     None if row.blocked.is_some() => {}
                     other => return Some(format!("{row:?} is {other:?} of {wish:?}")),
                 }
