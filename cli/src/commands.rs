@@ -6,6 +6,7 @@ mod bindings;
 mod buildpacks;
 mod curl;
 mod delete;
+mod deployments;
 mod env;
 mod events;
 mod lifecycle;
@@ -90,6 +91,8 @@ pub(crate) enum Command {
     #[command(alias = "revisions")]
     Releases(releases::Releases),
     Rollback(releases::Rollback),
+    ContinueDeployment(deployments::ContinueDeployment),
+    CancelDeployment(deployments::CancelDeployment),
     Buildpacks(buildpacks::Buildpacks),
     Curl(curl::Curl),
     Version(Version),
@@ -143,6 +146,8 @@ impl Command {
             Self::Events(command) => command.run(&cx).await,
             Self::Releases(command) => command.run(&cx).await,
             Self::Rollback(command) => command.run(&cx).await,
+            Self::ContinueDeployment(command) => command.run(&cx).await,
+            Self::CancelDeployment(command) => command.run(&cx).await,
             Self::Buildpacks(_) => buildpacks::run(&cx).await,
             Self::Curl(command) => command.run(&cx).await,
             Self::Version(_) | Self::Login(_) | Self::Auth(_) | Self::Logout(_) | Self::Api(_) => {

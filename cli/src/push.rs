@@ -21,6 +21,7 @@ use serde_json::json;
 pub(crate) use options::PushOptions;
 
 use crate::context::Context;
+use crate::deployment::Reached;
 use crate::error::{CliError, Outcome};
 use crate::files::FileSet;
 use crate::{deployment, stage, start, ui};
@@ -97,9 +98,14 @@ async fn push_app(
         return report::not_started(cx, &planned.name, &package);
     }
     let droplet = stage::stage(cx, &app.guid, &package).await?;
-    match &options.strategy {
+    match options.rollout.request(app) {
         None => restart(cx, app, &droplet).await?,
-        Some(strategy) => deploy(cx, options, app, &droplet, strategy).await?,
+        Some(request) => {
+            let reached = deploy(cx, options, app, &droplet, request).await?;
+            if let Reached::Paused(progress) = reached {
+                return deployment::paused(cx, app, progress, started.elapsed());
+            }
+        }
     }
     start::wait_until_started(cx, &app.guid, &planned.name).await?;
     report::live(cx, app, &routes, started.elapsed()).await
@@ -126,22 +132,20 @@ async fn deploy(
     options: &PushOptions,
     app: &App,
     droplet: &str,
-    strategy: &str,
-) -> Outcome {
+    request: CreateDeployment,
+) -> Outcome<Reached> {
     let wanted = DeploymentOptions {
         web_instances: options.instances,
         memory_in_mb: options.memory.map(|memory| memory.0),
         disk_in_mb: options.disk.map(|disk| disk.0),
-        ..DeploymentOptions::default()
+        ..options.rollout.options()
     };
     let request = CreateDeployment {
         droplet: Some(Ref::new(droplet)),
-        strategy: Some(strategy.to_owned()),
         options: (wanted != DeploymentOptions::default()).then_some(wanted),
-        relationships: api_types::AppRelationship::to(&app.guid),
-        ..CreateDeployment::default()
+        ..request
     };
-    deployment::follow(cx, app, &request).await
+    deployment::deploy(cx, app, &request).await
 }
 
 fn dim(text: impl std::fmt::Display) -> String {

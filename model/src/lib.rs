@@ -4,6 +4,7 @@
 //! read and tested without a world. [`protocol`] holds what servers, cells and routers say to each other.
 //! Start with [`instance`], the life of one copy of an app, then [`protocol::cell`].
 
+pub mod deployment;
 pub mod digest;
 pub mod droplet;
 pub mod health;

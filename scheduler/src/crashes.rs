@@ -127,10 +127,7 @@ impl Scheduler {
             .slots
             .get(&index)
             .is_some_and(|slot| slot.crash.is_some());
-        if desired.is_some_and(|here| here.version == version)
-            && !is_known
-            && crash.count > 0
-        {
+        if desired.is_some_and(|here| here.version == version) && !is_known && crash.count > 0 {
             self.set_crash(at, key, index, crash);
         }
     }

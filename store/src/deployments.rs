@@ -1,5 +1,6 @@
 //! Deployments: changes of release that roll.
 
+use model::deployment::{Canary, Strategy};
 use model::ids::{AppId, DeploymentId};
 use sqlx::sqlite::SqliteRow;
 
@@ -33,8 +34,13 @@ impl Store {
                 },
                 _ => return Err(corrupt("deployments.state")),
             },
-            strategy: rows::text(row, "strategy")?,
+            strategy: match rows::text_opt(row, "canary")? {
+                Some(_) => Strategy::Canary(rows::json(row, "canary")?),
+                None => Strategy::Rolling,
+            },
+            max_in_flight: rows::number(row, "max_in_flight")?,
             droplet: rows::parsed(row, "droplet")?,
+            previous_droplet: rows::parsed_opt(row, "previous_droplet")?,
             revision: rows::number(row, "revision")?,
             previous_revision: rows::number(row, "previous_revision")?,
             previous: self
@@ -67,6 +73,7 @@ impl Store {
         {
             new.previous = active.previous;
             new.previous_revision = active.previous_revision;
+            new.previous_droplet = active.previous_droplet;
             sqlx::query(
                 "UPDATE deployments SET state = 'SUPERSEDED', updated_us = $2 WHERE guid = $1",
             )
@@ -76,26 +83,58 @@ impl Store {
             .await
             .tried("supersede a deployment")?;
         }
+        let (strategy, canary) = match &new.strategy {
+            Strategy::Rolling => ("rolling", None),
+            Strategy::Canary(canary) => ("canary", Some(rows::to_json(canary))),
+        };
         sqlx::query(
             "INSERT INTO deployments (guid, app, state, strategy, droplet, revision, previous_revision, previous, deadline_us,
-                 created_us, updated_us)
-             VALUES ($1, $2, 'ACTIVE', $3, $4, $5, $6, $7, $8, $9, $9)",
+                 created_us, updated_us, canary, max_in_flight, previous_droplet)
+             VALUES ($1, $2, 'ACTIVE', $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
         )
         .bind(new.id.to_string())
         .bind(new.app.to_string())
-        .bind(&new.strategy)
+        .bind(strategy)
         .bind(new.droplet.to_string())
         .bind(i64::from(new.revision))
         .bind(i64::from(new.previous_revision))
         .bind(self.seal.seal("deployments.previous", &new.previous)?)
         .bind(new.deadline_us)
         .bind(new.created_us)
+        .bind(canary)
+        .bind(i64::from(new.max_in_flight))
+        .bind(new.previous_droplet.map(|droplet| droplet.to_string()))
         .execute(&mut *tx)
         .await
         .tried("insert a deployment")?;
         self.desire_in(&mut tx, new.app, lrps).await?;
         tx.commit().await.tried("commit a deployment")?;
         Ok(new)
+    }
+
+    /// Moves a canary deployment that is under way and stands where `from` says.
+    /// [`Error::Missing`] where it does not any more.
+    pub async fn move_canary(
+        &self,
+        id: DeploymentId,
+        from: &Canary,
+        to: &Canary,
+        deadline_us: i64,
+    ) -> Result<Deployment> {
+        let row = sqlx::query(
+            "UPDATE deployments SET canary = $3, deadline_us = $4, updated_us = $5
+             WHERE guid = $1 AND state = 'ACTIVE' AND canary = $2 RETURNING *",
+        )
+        .bind(id.to_string())
+        .bind(rows::to_json(from))
+        .bind(rows::to_json(to))
+        .bind(deadline_us)
+        .bind(now_us())
+        .fetch_optional(&self.writer)
+        .await
+        .tried("move a canary deployment")?
+        .ok_or(Error::Missing)?;
+        self.deployment(&row)
     }
 
     /// Ends a deployment that is under way, and where it did not succeed desires again what was before it.
@@ -126,8 +165,20 @@ impl Store {
         .ok_or(Error::Missing)?;
         let deployment = self.deployment(&row)?;
         if *state != DeploymentState::Deployed {
-            self.desire_in(&mut tx, deployment.app, &deployment.previous)
-                .await?;
+            let mut previous = deployment.previous.clone();
+            for lrp in &mut previous {
+                lrp.rolls = true;
+            }
+            self.desire_in(&mut tx, deployment.app, &previous).await?;
+        }
+        if let (DeploymentState::Canceled, Some(previous)) = (state, deployment.previous_droplet) {
+            sqlx::query("UPDATE apps SET current_droplet = $3 WHERE guid = $1 AND current_droplet = $2 AND $3 IN (SELECT guid FROM droplets)")
+                .bind(deployment.app.to_string())
+                .bind(deployment.droplet.to_string())
+                .bind(previous.to_string())
+                .execute(&mut *tx)
+                .await
+                .tried("give an app its droplet back")?;
         }
         tx.commit().await.tried("commit the end of a deployment")?;
         Ok(deployment)

@@ -17,6 +17,7 @@ impl Store {
             version: rows::parsed(row, "version")?,
             revision: rows::number(row, "revision")?,
             instances: rows::number(row, "instances")?,
+            rolls: rows::number::<u8>(row, "rolls")? != 0,
             spec: self
                 .seal
                 .open("desired_lrps.spec", &rows::bytes(row, "spec")?)?,
@@ -53,14 +54,15 @@ impl Store {
             .tried("clear desired LRPs")?;
         for lrp in lrps {
             sqlx::query(
-                "INSERT INTO desired_lrps (process, app, version, revision, instances, spec, updated_us)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO desired_lrps (process, app, version, revision, instances, rolls, spec, updated_us)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             )
             .bind(lrp.process.to_string())
             .bind(lrp.app.to_string())
             .bind(lrp.version.to_string())
             .bind(i64::from(lrp.revision))
             .bind(i64::from(lrp.instances))
+            .bind(i64::from(lrp.rolls))
             .bind(self.seal.seal("desired_lrps.spec", &lrp.spec)?)
             .bind(lrp.updated_us)
             .execute(&mut **tx)

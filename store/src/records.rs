@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::deployment::Strategy;
 use model::digest::Digest;
 use model::droplet::{Image, Layer, Stack};
 use model::health::HealthCheck;
@@ -125,6 +126,9 @@ pub struct DesiredLrp {
     /// The release number that this is.
     pub revision: u32,
     pub instances: u32,
+    /// Instances of other versions make room for it one healthy instance after the other, also without a deployment.
+    #[serde(default)]
+    pub rolls: bool,
     pub spec: LrpSpec,
     pub updated_us: i64,
 }
@@ -215,9 +219,11 @@ pub struct Deployment {
     pub id: DeploymentId,
     pub app: AppId,
     pub state: DeploymentState,
-    /// `rolling`
-    pub strategy: String,
+    pub strategy: Strategy,
+    /// How many instances at a time are replaced, at least 1.
+    pub max_in_flight: u32,
     pub droplet: DropletId,
+    pub previous_droplet: Option<DropletId>,
     /// The release that is being deployed.
     pub revision: u32,
     /// The release that serves until then, and again if it fails.

@@ -4,6 +4,7 @@
 mod harness;
 
 mod bad_input;
+mod canary;
 mod deploy;
 mod life;
 mod release;

@@ -1,5 +1,6 @@
 //! Deployments, as people ask for them, and going back to an earlier release.
 
+use model::deployment::{CanaryEvent, Strategy};
 use model::ids::{AppId, DeploymentId, DropletId, RevisionId};
 use model::secret::Env;
 use serde_json::json;
@@ -7,7 +8,7 @@ use store::records::{Deployment, DeploymentState, Page, PageRequest, Revision};
 use store::{DeploymentFilter, ProcessUpdate};
 
 use crate::error::OrNotFound;
-use crate::start::When;
+use crate::start::{How, When, deadline};
 use crate::{Actor, Control, Error, Result, Scale, processes};
 
 /// What a deployment should bring.
@@ -46,8 +47,16 @@ impl Control {
         actor: &Actor,
         id: AppId,
         wish: DeploymentWish,
+        how: How,
     ) -> Result<Deployment> {
+        if how.max_in_flight == 0 {
+            return Err(Error::unprocessable("Max in flight must be greater than 0"));
+        }
         let app = self.app(actor, id).await?;
+        let strategy = match &how.strategy {
+            Strategy::Rolling => "rolling",
+            Strategy::Canary(_) => "canary",
+        };
         let deployment = match wish {
             DeploymentWish::Droplet { droplet, web } => {
                 if let Some(droplet) = droplet {
@@ -55,21 +64,21 @@ impl Control {
                 }
                 self.resize_web(actor, id, web).await?;
                 let app = self.app(actor, id).await?;
-                self.roll_out(&app, When::Always).await?
+                self.roll_out(&app, When::Always, how).await?
             }
             DeploymentWish::Release(revision) => {
                 let revision = self.revision(actor, revision).await?;
                 if revision.app != id {
                     return Err(Error::unprocessable("The revision does not exist"));
                 }
-                self.roll_back(&app, &revision).await?
+                self.roll_back(&app, &revision, how).await?
             }
         };
         self.audit_app(
             actor,
             "audit.app.deployment.create",
             &app,
-            json!({ "revision": deployment.revision }),
+            json!({ "revision": deployment.revision, "strategy": strategy }),
         )
         .await;
         Ok(deployment)
@@ -120,11 +129,50 @@ impl Control {
         Ok(())
     }
 
-    /// Gives up a deployment: the release that served before stays.
+    /// Takes a paused canary deployment to its next step, or after the last one to its end.
+    pub async fn continue_deployment(&self, actor: &Actor, id: DeploymentId) -> Result<Deployment> {
+        let deployment = self.deployment(actor, id).await?;
+        let refused = |status: &str| {
+            Error::Unprocessable(format!(
+                "Cannot continue a deployment with status: {status}"
+            ))
+        };
+        if deployment.state != DeploymentState::Active {
+            return Err(refused(&format!(
+                "FINALIZED and reason: {}",
+                reason(&deployment.state)
+            )));
+        }
+        let Strategy::Canary(canary) = &deployment.strategy else {
+            return Err(refused("ACTIVE and reason: DEPLOYING"));
+        };
+        let next = canary
+            .after(CanaryEvent::Continued)
+            .ok_or_else(|| refused("ACTIVE and reason: DEPLOYING"))?;
+        let lrps = self.store().list_desired_lrps(Some(deployment.app)).await?;
+        self.store()
+            .move_canary(id, canary, &next, deadline(&lrps))
+            .await
+            .map_err(|error| match error {
+                // Somebody else was faster.
+                store::Error::Missing => refused("ACTIVE and reason: DEPLOYING"),
+                other => other.into(),
+            })?;
+        self.fleet().refresh_app(deployment.app).await?;
+        let app = self.app(actor, deployment.app).await?;
+        self.audit_app(actor, "audit.app.deployment.continue", &app, json!({}))
+            .await;
+        self.deployment(actor, id).await
+    }
+
+    /// Gives up a deployment: the release that served before stays, or comes back where instances of it were replaced.
     pub async fn cancel_deployment(&self, actor: &Actor, id: DeploymentId) -> Result<Deployment> {
         let deployment = self.deployment(actor, id).await?;
         if deployment.state != DeploymentState::Active {
-            return Err(Error::unprocessable("Cannot cancel a DEPLOYED deployment"));
+            return Err(Error::Unprocessable(format!(
+                "Cannot cancel a {} deployment",
+                reason(&deployment.state)
+            )));
         }
         self.fleet()
             .end_deployment(deployment.app, id, &DeploymentState::Canceled)
@@ -133,5 +181,14 @@ impl Control {
         self.audit_app(actor, "audit.app.deployment.cancel", &app, json!({}))
             .await;
         self.deployment(actor, id).await
+    }
+}
+
+const fn reason(state: &DeploymentState) -> &'static str {
+    match state {
+        DeploymentState::Active => "DEPLOYING",
+        DeploymentState::Deployed => "DEPLOYED",
+        DeploymentState::Canceled | DeploymentState::Failed { .. } => "CANCELED",
+        DeploymentState::Superseded => "SUPERSEDED",
     }
 }

@@ -1,8 +1,8 @@
 //! Audit events and releases, as people look back at them.
 
 use model::ids::AppId;
-use store::EventFilter;
 use store::records::{Event, Page, PageRequest, Revision};
+use store::{DeploymentFilter, EventFilter};
 
 use crate::{Actor, Control, Result};
 
@@ -33,6 +33,17 @@ impl Control {
         self.app(actor, app).await?;
         let lrps = self.store().list_desired_lrps(Some(app)).await?;
         let mut versions = lrps.iter().map(|lrp| lrp.revision).collect::<Vec<_>>();
+        // While an older release is to be replaced, both are deployed.
+        let filter = DeploymentFilter {
+            apps: vec![app],
+            active: true,
+            ..DeploymentFilter::default()
+        };
+        let active = self
+            .store()
+            .list_deployments(&filter, PageRequest::ALL)
+            .await?;
+        versions.extend(active.items.iter().map(|active| active.previous_revision));
         versions.sort_unstable();
         versions.dedup();
         if versions.is_empty() {

@@ -11,6 +11,7 @@ mod rolling;
 mod session;
 mod state;
 mod streams;
+mod wishes;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

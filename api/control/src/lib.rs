@@ -47,6 +47,7 @@ pub use packages::ResourceRef;
 pub use processes::{ProcessChange, ProcessFilter, Scale};
 pub use services::NewServiceInstance;
 pub use settings::{Config, Settings};
+pub use start::How;
 pub use stats::{CellInfo, Counts, IndexState, IndexStats};
 pub use store::{
     AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, NewRoute,

@@ -100,6 +100,11 @@ impl Control {
             self.check_fits_some_cell(memory)?;
         }
         let app = self.app(actor, process.app).await?;
+        if self.fleet().is_at_canary(app.id) {
+            return Err(Error::unprocessable(
+                "Cannot scale this process while a deployment is in flight.",
+            ));
+        }
         let update = ProcessUpdate {
             instances: scale.instances,
             memory: scale.memory,

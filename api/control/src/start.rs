@@ -3,17 +3,35 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::ids::{AppId, DeploymentId, VersionId};
+use model::deployment::Strategy;
+use model::ids::{AppId, DeploymentId, DropletId, VersionId};
 use model::limits::Limits;
 use serde_json::{Value, json};
 use store::AppUpdate;
 use store::records::{
-    App, AppState, Deployment, DeploymentState, DesiredLrp, Droplet, LrpSpec, Process, Revision,
-    Snapshot,
+    App, AppState, Deployment, DeploymentState, DesiredLrp, Droplet, LrpSpec, PageRequest, Process,
+    Revision, Snapshot,
 };
 
 use crate::env::{self, Surroundings};
 use crate::{Actor, Control, Error, Result};
+
+/// How a release takes the place of the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct How {
+    pub strategy: Strategy,
+    /// How many instances at a time are replaced, at least 1.
+    pub max_in_flight: u32,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::Rolling,
+            max_in_flight: 1,
+        }
+    }
+}
 
 /// When a started app rolls; otherwise old instances stop at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +68,7 @@ impl Control {
     /// Replaces all instances by new ones with the app's present droplet and settings; rolls where the release changes.
     pub async fn restart_app(&self, actor: &Actor, id: AppId) -> Result<App> {
         let app = self.app(actor, id).await?;
-        self.roll_out(&app, When::Changed).await?;
+        self.roll_out(&app, When::Changed, How::default()).await?;
         let event = if app.state == AppState::Started {
             "audit.app.restart"
         } else {
@@ -69,13 +87,13 @@ impl Control {
 
     /// Brings an app to its present settings. Where something of it runs, it rolls: new instances are healthy before old
     /// ones stop, and if they never are, the old ones stay.
-    pub(crate) async fn roll_out(&self, app: &App, when: When) -> Result<Deployment> {
+    pub(crate) async fn roll_out(&self, app: &App, when: When, how: How) -> Result<Deployment> {
         let (revision, lrps) = self.next_release(app).await?;
-        self.roll(app, &revision, lrps, when).await
+        self.roll(app, &revision, lrps, when, how).await
     }
 
     /// Brings an app back to what an earlier release was.
-    pub(crate) async fn roll_back(&self, app: &App, to: &Revision) -> Result<Deployment> {
+    pub(crate) async fn roll_back(&self, app: &App, to: &Revision, how: How) -> Result<Deployment> {
         let processes = self.processes_of(app.id).await?;
         let revision = self
             .store()
@@ -89,7 +107,7 @@ impl Control {
             ..AppUpdate::default()
         };
         self.store().update_app(app.id, &update).await?;
-        self.roll(app, &revision, lrps, When::Always).await
+        self.roll(app, &revision, lrps, When::Always, how).await
     }
 
     async fn roll(
@@ -98,22 +116,29 @@ impl Control {
         revision: &Revision,
         lrps: Vec<DesiredLrp>,
         when: When,
+        how: How,
     ) -> Result<Deployment> {
         let previous = self.store().list_desired_lrps(Some(app.id)).await?;
         let previous_revision = previous.iter().map(|lrp| lrp.revision).max();
         let serves = previous.iter().any(|lrp| lrp.instances > 0);
         let rolls = serves && (when == When::Always || previous_revision != Some(revision.version));
+        let previous_droplet = match previous_revision {
+            Some(number) => self.droplet_of_release(app.id, number).await?,
+            None => None,
+        };
         let now = store::now_us();
         let new = Deployment {
             id: DeploymentId::random(),
             app: app.id,
             state: DeploymentState::Active,
-            strategy: "rolling".into(),
+            strategy: how.strategy,
+            max_in_flight: how.max_in_flight,
             droplet: revision.droplet,
+            previous_droplet,
             revision: revision.version,
             previous_revision: previous_revision.unwrap_or(revision.version),
             previous,
-            deadline_us: now + i64::try_from(patience(&lrps).as_micros()).unwrap_or(i64::MAX / 2),
+            deadline_us: deadline(&lrps),
             created_us: now,
             updated_us: now,
         };
@@ -127,6 +152,14 @@ impl Control {
         }
         self.fleet().refresh_app(app.id).await?;
         Ok(deployment)
+    }
+
+    async fn droplet_of_release(&self, app: AppId, number: u32) -> Result<Option<DropletId>> {
+        let releases = self
+            .store()
+            .list_revisions(app, &[number], PageRequest::ALL)
+            .await?;
+        Ok(releases.items.first().map(|release| release.droplet))
     }
 
     /// The release that the app's present settings make, and the LRPs that run it.
@@ -225,6 +258,11 @@ fn lrps_of(processes: &[Process], snapshot: &Snapshot, revision: &Revision) -> V
     processes.iter().filter_map(of_process).collect()
 }
 
+/// When a roll that begins now has failed.
+pub(crate) fn deadline(lrps: &[DesiredLrp]) -> i64 {
+    store::now_us() + i64::try_from(patience(lrps).as_micros()).unwrap_or(i64::MAX / 2)
+}
+
 /// How long a roll may take in all: one instance after the other, each as long as its health check lets it.
 fn patience(lrps: &[DesiredLrp]) -> Duration {
     const SLACK: Duration = Duration::from_secs(60);
@@ -252,6 +290,7 @@ fn desired_lrp(process: &Process, mut spec: LrpSpec, revision: &Revision) -> Des
         version,
         revision: revision.version,
         instances: process.instances,
+        rolls: false,
         spec,
         updated_us: store::now_us(),
     }

@@ -58,8 +58,8 @@ fn failed_rows(failed: &FailedRelease, wanted: &Wanted, isolation: Isolation) ->
         address: None,
         since_us: store::now_us(),
         usage: None,
-        memory: wanted.spec.limits.memory,
-        disk: wanted.spec.limits.disk,
+        memory: wanted.newer.spec.limits.memory,
+        disk: wanted.newer.spec.limits.disk,
         details: Some(details.clone()),
         exit: failed.exit.clone(),
         revision: Some(failed.previous_revision),
@@ -123,10 +123,11 @@ impl Control {
         process_memory: Megabytes,
         isolation: Isolation,
     ) -> IndexStats {
-        let limits = wanted.spec.limits;
+        let edition = wanted.at(view.index);
+        let limits = edition.spec.limits;
         let stale = view
             .version
-            .is_some_and(|version| version != wanted.version);
+            .is_some_and(|version| version != edition.version);
         let (state, address, exit) = match view.status {
             // An instance of an older release that is about to go tells nothing of the one that was asked for.
             IndexStatus::Running { .. } | IndexStatus::Starting | IndexStatus::Stopping
@@ -163,7 +164,7 @@ impl Control {
             // Trying again: what ended the try before is all there is to say.
             (None, None) if state != IndexState::Running => self
                 .fleet()
-                .last_exit(process, view.index, wanted.version)
+                .last_exit(process, view.index, edition.version)
                 .as_ref()
                 .map(exit_text),
             (None, None) => None,
@@ -182,7 +183,7 @@ impl Control {
             disk: limits.disk,
             details,
             exit,
-            revision: Some(wanted.revision),
+            revision: Some(edition.revision),
             isolation,
         }
     }

@@ -159,6 +159,7 @@ fn list() -> Vec<Route> {
         post("/v3/deployments", deployments::create),
         get("/v3/deployments/{deployment}", deployments::show),
         post("/v3/deployments/{deployment}/actions/cancel", deployments::cancel),
+        post("/v3/deployments/{deployment}/actions/continue", deployments::go_on),
         get("/v3/revisions/{revision}", revisions::show),
         get("/v3/revisions/{revision}/environment_variables", revisions::environment),
         // Kinds of which this platform has none

@@ -44,6 +44,23 @@ pub struct DeploymentStatus {
     pub reason: String,
     #[serde(default)]
     pub details: DeploymentDetails,
+    /// Of a canary deployment that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CanaryStatus {
+    pub steps: CanaryProgress,
+}
+
+/// Counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CanaryProgress {
+    #[serde(default)]
+    pub current: u32,
+    #[serde(default)]
+    pub total: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,6 +85,20 @@ pub struct DeploymentOptions {
     pub disk_in_mb: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_rate_limit_in_bytes_per_second: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryOptions>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CanaryOptions {
+    #[serde(default)]
+    pub steps: Vec<CanaryStep>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CanaryStep {
+    /// Percent of the instances, 1 to 100.
+    pub instance_weight: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,13 +1,16 @@
 //! Starting, stopping, restarting and building again.
 
-use api_types::{App, AppState, CurrentDroplet, Droplet, Package, ToOne};
+use std::time::Instant;
+
+use api_types::{App, AppState, CreateDeployment, CurrentDroplet, Droplet, Package, Ref, ToOne};
 use serde_json::json;
 
 use super::done;
 use crate::client::Query;
 use crate::context::Context;
+use crate::deployment::{Reached, Rollout};
 use crate::error::{CliError, Outcome};
-use crate::{stage, start};
+use crate::{deployment, stage, start};
 
 /// Start an app
 #[derive(Debug, clap::Args)]
@@ -25,12 +28,16 @@ pub(crate) struct Stop {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Restart {
     pub(crate) app: String,
+    #[command(flatten)]
+    pub(crate) rollout: Rollout,
 }
 
 /// Build the app's newest package again and restart it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Restage {
     pub(crate) app: String,
+    #[command(flatten)]
+    pub(crate) rollout: Rollout,
 }
 
 impl Start {
@@ -62,7 +69,15 @@ impl Restart {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         let app = cx.app(&self.app).await?;
         build_if_needed(cx, &app).await?;
-        act(cx, &app, "restart").await?;
+        match self.rollout.request(&app) {
+            None => act(cx, &app, "restart").await?,
+            Some(request) => {
+                let began = Instant::now();
+                if let Reached::Paused(progress) = deployment::deploy(cx, &app, &request).await? {
+                    return deployment::paused(cx, &app, progress, began.elapsed());
+                }
+            }
+        }
         start::wait_until_started(cx, &app.guid, &app.name).await?;
         result(cx, &app, "runs")
     }
@@ -75,8 +90,22 @@ impl Restage {
             .await?
             .ok_or_else(|| nothing_uploaded(&app))?;
         let droplet = stage::stage(cx, &app.guid, &package.guid).await?;
-        use_droplet(cx, &app, &droplet).await?;
-        act(cx, &app, "restart").await?;
+        match self.rollout.request(&app) {
+            None => {
+                use_droplet(cx, &app, &droplet).await?;
+                act(cx, &app, "restart").await?;
+            }
+            Some(request) => {
+                let began = Instant::now();
+                let request = CreateDeployment {
+                    droplet: Some(Ref::new(&droplet)),
+                    ..request
+                };
+                if let Reached::Paused(progress) = deployment::deploy(cx, &app, &request).await? {
+                    return deployment::paused(cx, &app, progress, began.elapsed());
+                }
+            }
+        }
         start::wait_until_started(cx, &app.guid, &app.name).await?;
         result(cx, &app, "is built again and runs")
     }

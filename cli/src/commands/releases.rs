@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::client::Query;
 use crate::context::Context;
+use crate::deployment::{Reached, Rollout};
 use crate::error::{CliError, Outcome};
 use crate::ui::{Table, seconds};
 use crate::{deployment, start};
@@ -27,6 +28,8 @@ pub(crate) struct Rollback {
     /// The release's number, as in 'slipway releases' [default: the one before the present one]
     #[arg(value_parser = number)]
     pub(crate) release: Option<u64>,
+    #[command(flatten)]
+    pub(crate) rollout: Rollout,
 }
 
 /// `7` or `v7`.
@@ -75,6 +78,7 @@ impl Rollback {
         let app = cx.app(&self.app).await?;
         let releases = list(cx, &app.guid).await?;
         let live = live(cx, &app.guid).await?;
+        let rollout = self.rollout;
         let wanted = match self.release {
             Some(wanted) => releases.iter().find(|release| release.version == wanted),
             None => releases
@@ -94,11 +98,15 @@ impl Rollback {
         );
         let request = CreateDeployment {
             revision: Some(Ref::new(&wanted.guid)),
-            strategy: Some("rolling".to_owned()),
-            relationships: AppRelationship::to(&app.guid),
-            ..CreateDeployment::default()
+            ..rollout.request(&app).unwrap_or_else(|| CreateDeployment {
+                strategy: Some("rolling".to_owned()),
+                relationships: AppRelationship::to(&app.guid),
+                ..CreateDeployment::default()
+            })
         };
-        deployment::follow(cx, &app, &request).await?;
+        if let Reached::Paused(progress) = deployment::deploy(cx, &app, &request).await? {
+            return deployment::paused(cx, &app, progress, began.elapsed());
+        }
         start::wait_until_started(cx, &app.guid, &app.name).await?;
         let now = self::live(cx, &app.guid).await?;
         let release = now.map(|now| format!("v{now}")).unwrap_or_default();

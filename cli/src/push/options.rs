@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use model::limits::Megabytes;
 use model::manifest::CheckType;
 
+use crate::deployment::Rollout;
+
 /// Push an app: upload its source, build it, start it
 ///
 /// Takes the app from the current folder, or from -p. A manifest.yml is used where there is one; a flag wins over it.
@@ -64,9 +66,8 @@ pub(crate) struct PushOptions {
     /// Upload, but neither build nor start
     #[arg(long)]
     pub(crate) no_start: bool,
-    /// Replace instances under traffic: rolling or canary
-    #[arg(long, value_name = "STRATEGY", value_parser = ["rolling", "canary"])]
-    pub(crate) strategy: Option<String>,
+    #[command(flatten)]
+    pub(crate) rollout: Rollout,
     /// Value for ((NAME)) in the manifest; may be given more than once
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) vars: Vec<(String, String)>,

@@ -1,9 +1,7 @@
 //! From one version to the next.
 
 use model::instance::InstanceState;
-use scheduler::{
-    Decision, DesiredProcess, Event, IndexStatus, Older, StopReason, UpdateStrategy,
-};
+use scheduler::{Decision, DesiredProcess, Event, IndexStatus, Older, StopReason, UpdateStrategy};
 
 use crate::world::*;
 
@@ -242,10 +240,7 @@ fn a_canary_stands_beside_the_old_version_which_goes_on_being_kept() {
     world.say(again, running());
     assert_eq!(world.plan(), []);
     assert_eq!(world.row(1, 0).version, Some(version(1)));
-    assert_eq!(
-        world.scheduler.versions_running(process(1), version(2)),
-        1
-    );
+    assert_eq!(world.scheduler.versions_running(process(1), version(2)), 1);
 }
 
 #[test]

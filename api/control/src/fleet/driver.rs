@@ -189,10 +189,10 @@ impl Fleet {
                 match state
                     .wanted
                     .get(&process)
-                    .filter(|wanted| wanted.version == version)
+                    .and_then(|wanted| Some((wanted, wanted.edition(version)?)))
                 {
-                    Some(wanted) => {
-                        let spec = orders::instance_spec(wanted, process, instance, index);
+                    Some((wanted, edition)) => {
+                        let spec = orders::instance_spec(wanted, edition, process, instance, index);
                         tracing::info!(app.guid = %spec.app, instance.index = index, cell.id = %cell, "start an instance");
                         state.send(cell, OrderBody::Run(Box::new(spec)));
                     }

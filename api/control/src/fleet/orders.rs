@@ -9,7 +9,7 @@ use std::time::Duration;
 use store::records::{Build, Droplet, Event, PackageState};
 use store::{Staged, Store};
 
-use super::state::Wanted;
+use super::state::{Edition, Wanted};
 use crate::failures::exit_text;
 
 /// From SIGTERM to SIGKILL, as in Diego.
@@ -19,18 +19,19 @@ pub(super) const STAGING_TIMEOUT: Duration = Duration::from_secs(900);
 
 pub(super) fn instance_spec(
     wanted: &Wanted,
+    edition: &Edition,
     process: model::ids::ProcessId,
     instance: InstanceId,
     index: u32,
 ) -> InstanceSpec {
-    let spec = &wanted.spec;
+    let spec = &edition.spec;
     InstanceSpec {
         instance,
         app: wanted.app,
         app_name: spec.app_name.clone(),
         process,
         process_type: spec.process_type.clone(),
-        version: wanted.version,
+        version: edition.version,
         index,
         stack: spec.stack.clone(),
         layers: spec.layers.clone(),

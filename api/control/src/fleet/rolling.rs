@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+use model::deployment::{Canary, CanaryEvent, Station, Strategy};
 use model::ids::{AppId, DeploymentId, ProcessId, VersionId};
 use model::instance::{Exit, ExitReason};
-use store::records::{Deployment, DeploymentState, DesiredLrp};
+use store::records::{Deployment, DeploymentState};
 use tokio::time::Instant;
 
 use super::Fleet;
 use super::state::State;
+use super::wishes::Wish;
 use crate::failures::exit_text;
 
 /// Exits of one index of the new release that fail it; Diego starts the third only after a wait.
@@ -26,8 +28,10 @@ pub(super) struct Rolling {
     id: DeploymentId,
     deadline_us: i64,
     previous_revision: u32,
-    /// What must run.
+    /// How many instances of which version must run.
     targets: Vec<(ProcessId, VersionId, u32)>,
+    /// Where a canary deployment is that has not all to replace yet.
+    canary: Option<Canary>,
 }
 
 /// A release that did not start.
@@ -46,14 +50,22 @@ impl FailedRelease {
 }
 
 impl Rolling {
-    pub(super) fn new(deployment: &Deployment, lrps: &[DesiredLrp]) -> Self {
+    pub(super) fn new(deployment: &Deployment, wishes: &[Wish<'_>]) -> Self {
+        let canary = match &deployment.strategy {
+            Strategy::Canary(canary) if canary.station() != Station::Finishing => {
+                Some(canary.clone())
+            }
+            _ => None,
+        };
         Self {
+            canary,
             id: deployment.id,
             deadline_us: deployment.deadline_us,
             previous_revision: deployment.previous_revision,
-            targets: lrps
+            targets: wishes
                 .iter()
-                .map(|lrp| (lrp.process, lrp.version, lrp.instances))
+                .filter(|wish| wish.lrp.revision == deployment.revision)
+                .map(|wish| (wish.lrp.process, wish.lrp.version, wish.judged))
                 .collect(),
         }
     }
@@ -62,8 +74,16 @@ impl Rolling {
 /// How a deployment stands.
 enum Standing {
     UnderWay,
+    /// The instances of a canary's step run.
+    Pauses {
+        from: Canary,
+        to: Canary,
+    },
     Done,
-    Failed { error: String, exit: Option<Exit> },
+    Failed {
+        error: String,
+        exit: Option<Exit>,
+    },
 }
 
 impl Fleet {
@@ -82,6 +102,10 @@ impl Fleet {
         for (app, rolling, standing) in ended {
             match standing {
                 Standing::UnderWay => {}
+                Standing::Pauses { from, to } => {
+                    tracing::info!(app.guid = %app, deployment.guid = %rolling.id, step = to.step(), "a canary deployment pauses");
+                    self.pause(app, &rolling, &from, &to).await?;
+                }
                 Standing::Done => {
                     self.end_deployment(app, rolling.id, &DeploymentState::Deployed)
                         .await?
@@ -106,6 +130,25 @@ impl Fleet {
         Ok(())
     }
 
+    async fn pause(
+        &self,
+        app: AppId,
+        rolling: &Rolling,
+        from: &Canary,
+        to: &Canary,
+    ) -> store::Result<()> {
+        let moved = self
+            .inner
+            .store
+            .move_canary(rolling.id, from, to, rolling.deadline_us)
+            .await;
+        match moved {
+            // Somebody moved or ended it first; what they wrote counts.
+            Ok(_) | Err(store::Error::Missing) => self.refresh_app(app).await,
+            Err(other) => Err(other),
+        }
+    }
+
     /// Ends a deployment in the store, and looks again at what its app should run.
     pub(crate) async fn end_deployment(
         &self,
@@ -120,6 +163,13 @@ impl Fleet {
         }
     }
 
+    /// Whether a canary deployment of the app is on its way to a step, or waits there.
+    pub(crate) fn is_at_canary(&self, app: AppId) -> bool {
+        let state = self.state();
+        let rolling = state.rolling.get(&app);
+        rolling.is_some_and(|rolling| rolling.canary.is_some())
+    }
+
     /// The release of an app that failed a moment ago.
     pub(crate) fn failed_release(&self, app: AppId) -> Option<FailedRelease> {
         self.state()
@@ -132,17 +182,27 @@ impl Fleet {
 
 fn judge(state: &State, rolling: &Rolling) -> Standing {
     let is_done = |(process, version, instances): &(ProcessId, VersionId, u32)| {
-        let wanted = state
-            .wanted
-            .get(process)
-            .map_or(*instances, |wanted| wanted.instances);
-        state.scheduler.versions_running(*process, *version) >= wanted
+        state.scheduler.versions_running(*process, *version) >= *instances
     };
     if rolling.targets.iter().all(is_done) {
-        return Standing::Done;
+        return match &rolling.canary {
+            None => Standing::Done,
+            Some(from) => match from.after(CanaryEvent::StepRuns) {
+                Some(to) => Standing::Pauses {
+                    from: from.clone(),
+                    to,
+                },
+                None => Standing::UnderWay,
+            },
+        };
     }
     for (process, version, _) in &rolling.targets {
-        for view in state.scheduler.process(*process) {
+        // An index that is still the older release's crashes on that one's account.
+        let newer = |view: &scheduler::IndexView| {
+            let wanted = state.wanted.get(process);
+            wanted.is_none_or(|wanted| wanted.at(view.index).version == *version)
+        };
+        for view in state.scheduler.process(*process).into_iter().filter(newer) {
             let exit = state
                 .last_exits
                 .get(&(*process, view.index))
@@ -159,7 +219,8 @@ fn judge(state: &State, rolling: &Rolling) -> Standing {
             }
         }
     }
-    if store::now_us() > rolling.deadline_us {
+    let waits = rolling.canary.as_ref().is_some_and(Canary::is_paused);
+    if !waits && store::now_us() > rolling.deadline_us {
         let blocked = rolling
             .targets
             .iter()

@@ -7,13 +7,14 @@ use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId, VersionId};
 use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
 use model::protocol::cell::{CellHello, InstanceUsage, OrderBody};
 use model::protocol::router::Endpoint;
-use scheduler::{DesiredProcess, Event, Scheduler, Time, UpdateStrategy};
+use scheduler::{DesiredProcess, Event, Older, Scheduler, Time};
 use store::records::{Deployment, DesiredLrp, LrpSpec};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::now;
 use super::rolling::{FailedRelease, Rolling};
+use super::wishes::{Wish, wishes};
 use crate::stats::Counts;
 
 /// Orders that wait to be written to one cell. A cell that takes none for so long is as good as lost.
@@ -54,10 +55,37 @@ pub(super) struct State {
 pub(crate) struct Wanted {
     pub(crate) app: AppId,
     pub(crate) process_type: String,
+    pub(crate) newer: Edition,
+    /// During a canary deployment: what the indices below the number stay with.
+    pub(crate) older: Option<(Edition, u32)>,
+    pub(crate) instances: u32,
+}
+
+/// A process as one release has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Edition {
     pub(crate) version: VersionId,
     pub(crate) revision: u32,
-    pub(crate) instances: u32,
     pub(crate) spec: Arc<LrpSpec>,
+}
+
+impl Wanted {
+    /// What an index should run.
+    pub(crate) fn at(&self, index: u32) -> &Edition {
+        match &self.older {
+            Some((older, below)) if index < *below => older,
+            _ => &self.newer,
+        }
+    }
+
+    fn editions(&self) -> impl Iterator<Item = &Edition> {
+        std::iter::once(&self.newer).chain(self.older.as_ref().map(|(older, _)| older))
+    }
+
+    /// The edition of this version, if it is wanted.
+    pub(crate) fn edition(&self, version: VersionId) -> Option<&Edition> {
+        self.editions().find(|edition| edition.version == version)
+    }
 }
 
 /// A cell that spoke within its TTL.
@@ -111,56 +139,64 @@ impl State {
         lrps: &[DesiredLrp],
         deployment: Option<&Deployment>,
     ) {
+        let wishes = wishes(lrps, deployment);
         let of_app = self
             .wanted
             .iter()
             .filter(|(_, wanted)| wanted.app == app)
             .map(|(process, _)| *process);
         let gone = of_app
-            .filter(|process| !lrps.iter().any(|lrp| lrp.process == *process))
+            .filter(|process| !wishes.iter().any(|wish| wish.lrp.process == *process))
             .collect::<Vec<_>>();
         for process in gone {
             self.unwant(process);
         }
-        let update = match deployment {
+        match deployment {
             Some(deployment) => {
-                self.rolling.insert(app, Rolling::new(deployment, lrps));
+                self.rolling.insert(app, Rolling::new(deployment, &wishes));
                 self.failed_releases.remove(&app);
-                UpdateStrategy::Rolling { max_in_flight: 1 }
             }
-            // What goes back after a failed deployment finds its own instances still running, or starts anew.
             None => {
                 self.rolling.remove(&app);
-                UpdateStrategy::Recreate
             }
-        };
-        for lrp in lrps {
-            self.want(lrp, update);
+        }
+        for wish in wishes {
+            self.want(&wish);
         }
     }
 
-    fn want(&mut self, lrp: &DesiredLrp, update: UpdateStrategy) {
+    fn want(&mut self, wish: &Wish<'_>) {
+        let lrp = wish.lrp;
         let known = self.wanted.get(&lrp.process);
-        let spec = match known {
-            Some(known) if known.version == lrp.version => Arc::clone(&known.spec),
-            _ => Arc::new(lrp.spec.clone()),
+        let edition = |lrp: &DesiredLrp| {
+            let known = known.and_then(|known| known.edition(lrp.version));
+            known.cloned().unwrap_or_else(|| Edition {
+                version: lrp.version,
+                revision: lrp.revision,
+                spec: Arc::new(lrp.spec.clone()),
+            })
         };
         let wanted = Wanted {
             app: lrp.app,
             process_type: lrp.spec.process_type.clone(),
-            version: lrp.version,
-            revision: lrp.revision,
-            instances: lrp.instances,
-            spec,
+            newer: edition(lrp),
+            older: wish.older.map(|(older, below)| (edition(older), below)),
+            instances: wish.instances,
         };
         self.wanted.insert(lrp.process, wanted);
         self.apply(Event::Desire(DesiredProcess {
             process: lrp.process,
             version: lrp.version,
-            instances: lrp.instances,
+            instances: wish.instances,
             limits: lrp.spec.limits,
             stack: lrp.spec.stack.clone(),
-            update,
+            update: wish.update,
+            older: wish.older.map(|(older, below)| Older {
+                version: older.version,
+                limits: older.spec.limits,
+                stack: older.spec.stack.clone(),
+                below,
+            }),
         }));
     }
 
@@ -302,7 +338,7 @@ impl State {
         reports.any(|report| {
             let same = report.process == process && report.index == index;
             let running = matches!(report.state, InstanceState::Running { .. });
-            same && running && report.version != wanted.version
+            same && running && report.version != wanted.at(index).version
         })
     }
 

@@ -56,7 +56,7 @@ impl Cell {
     }
 
     pub(crate) async fn run(&self) {
-        let mut frames = self.join(vec![]).await;
+        let mut frames = self.join(self.reports()).await;
         let mut beat = tokio::time::interval(model::protocol::cell::HEARTBEAT);
         loop {
             tokio::select! {

@@ -1,5 +1,6 @@
 //! The wire as clients use it: the API in process, over a real store, with a simulated cell behind the internal door.
 
+mod canary;
 mod cell;
 mod client;
 mod conventions;

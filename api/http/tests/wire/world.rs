@@ -127,6 +127,12 @@ impl World {
     /// Connects a simulated cell.
     pub(crate) async fn add_cell(&mut self) -> Cell {
         let cell = Cell::new(self.socket());
+        self.connect(&cell).await;
+        cell
+    }
+
+    /// Connects a simulated cell with what runs on it.
+    pub(crate) async fn connect(&mut self, cell: &Cell) {
         let running = cell.clone();
         self.tasks.spawn(async move { running.run().await });
         let control = self.control.clone();
@@ -135,7 +141,6 @@ impl World {
             async move { (control.counts().cells == 1).then_some(()) }
         })
         .await;
-        cell
     }
 
     pub(crate) async fn space(&self) -> String {

@@ -44,7 +44,7 @@ fn override_process(web: &mut ProcessSettings, options: &PushOptions) {
         }
     };
     // A deployment takes these as its own options, so that the old instances keep what they have.
-    if options.strategy.is_none() {
+    if options.rollout.strategy.is_none() {
         replace(&mut web.instances, options.instances);
         if let Some(memory) = options.memory {
             web.memory = Setting::Set(memory);
