@@ -19,6 +19,7 @@ mod routes;
 mod scale;
 mod services;
 mod target;
+pub(crate) mod tasks;
 mod user_provided;
 
 use crate::context::Context;
@@ -40,6 +41,7 @@ pub(crate) const SHORT_NAMES: &[(&str, &str)] = &[
     ("r", "routes"),
     ("rg", "restage"),
     ("rs", "restart"),
+    ("rt", "run-task"),
     ("s", "services"),
     ("se", "set-env"),
     ("sp", "stop"),
@@ -93,6 +95,10 @@ pub(crate) enum Command {
     Rollback(releases::Rollback),
     ContinueDeployment(deployments::ContinueDeployment),
     CancelDeployment(deployments::CancelDeployment),
+    RunTask(tasks::RunTask),
+    Tasks(tasks::Tasks),
+    Task(tasks::TaskCommand),
+    TerminateTask(tasks::TerminateTask),
     Buildpacks(buildpacks::Buildpacks),
     Curl(curl::Curl),
     Version(Version),
@@ -148,6 +154,10 @@ impl Command {
             Self::Rollback(command) => command.run(&cx).await,
             Self::ContinueDeployment(command) => command.run(&cx).await,
             Self::CancelDeployment(command) => command.run(&cx).await,
+            Self::RunTask(command) => command.run(&cx).await,
+            Self::Tasks(command) => command.run(&cx).await,
+            Self::Task(command) => command.run(&cx).await,
+            Self::TerminateTask(command) => command.run(&cx).await,
             Self::Buildpacks(_) => buildpacks::run(&cx).await,
             Self::Curl(command) => command.run(&cx).await,
             Self::Version(_) | Self::Login(_) | Self::Auth(_) | Self::Logout(_) | Self::Api(_) => {

@@ -38,6 +38,8 @@ pub(crate) struct CliError {
     /// Commands to type, or things to do, next.
     pub(crate) hints: Vec<String>,
     pub(crate) exit: Exit,
+    /// The exit status of what was run for the person; it wins over `exit`.
+    status: Option<u8>,
     /// Nothing is printed: whoever read the output has gone.
     quiet: bool,
 }
@@ -52,6 +54,7 @@ impl CliError {
             evidence: vec![],
             hints: vec![],
             exit,
+            status: None,
             quiet: false,
         }
     }
@@ -129,6 +132,12 @@ impl CliError {
         self
     }
 
+    /// Ends the client as the command ended that it ran for the person.
+    pub(crate) fn with_status(mut self, status: u8) -> Self {
+        self.status = Some(status);
+        self
+    }
+
     /// A line of evidence with the name of what it shows.
     pub(crate) fn evidence(mut self, label: &str, text: impl fmt::Display) -> Self {
         self.evidence.push(format!("{label:<10} {text}"));
@@ -152,7 +161,10 @@ impl CliError {
 
     #[must_use]
     pub(crate) const fn exit_code(&self) -> i32 {
-        self.exit as i32
+        match self.status {
+            Some(status) => status as i32,
+            None => self.exit as i32,
+        }
     }
 
     #[must_use]

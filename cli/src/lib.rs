@@ -26,6 +26,7 @@ mod loopback;
 mod push;
 mod stage;
 mod start;
+mod task;
 mod ui;
 
 use std::ffi::OsString;

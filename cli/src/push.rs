@@ -90,14 +90,16 @@ async fn push_app(
     let package = upload::package(cx, &app.guid, files).await?;
     if options.no_start {
         if app.state == AppState::Started {
-            let _: App = cx
-                .client
-                .post(&format!("/v3/apps/{}/actions/stop", app.guid), &json!({}))
-                .await?;
+            stop(cx, app).await?;
         }
         return report::not_started(cx, &planned.name, &package);
     }
     let droplet = stage::stage(cx, &app.guid, &package).await?;
+    if options.task {
+        stop(cx, app).await?;
+        set_droplet(cx, app, &droplet).await?;
+        return report::for_tasks(cx, &planned.name, &droplet, started.elapsed());
+    }
     match options.rollout.request(app) {
         None => restart(cx, app, &droplet).await?,
         Some(request) => {
@@ -111,11 +113,22 @@ async fn push_app(
     report::live(cx, app, &routes, started.elapsed()).await
 }
 
+async fn stop(cx: &Context, app: &App) -> Outcome {
+    let path = format!("/v3/apps/{}/actions/stop", app.guid);
+    let _: App = cx.client.post(&path, &json!({})).await?;
+    Ok(())
+}
+
+async fn set_droplet(cx: &Context, app: &App, droplet: &str) -> Outcome {
+    let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
+    let _: CurrentDroplet = cx.client.patch(&path, &ToOne::to(droplet)).await?;
+    Ok(())
+}
+
 async fn restart(cx: &Context, app: &App, droplet: &str) -> Outcome {
     // `cf` makes this call too; it fails early where the droplet has gone.
     let _: api_types::Droplet = cx.client.get(&format!("/v3/droplets/{droplet}")).await?;
-    let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
-    let _: CurrentDroplet = cx.client.patch(&path, &ToOne::to(droplet)).await?;
+    set_droplet(cx, app, droplet).await?;
     let _: App = cx
         .client
         .post(

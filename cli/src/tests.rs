@@ -3,6 +3,7 @@
 mod push;
 mod scripted;
 mod session;
+mod tasks;
 mod usage;
 
 use std::path::PathBuf;

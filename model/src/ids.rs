@@ -81,7 +81,7 @@ ids! {
     EventId
     /// One life of one copy of a process. A restarted instance has a new id.
     InstanceId
-    /// A staging task, and later any one-off task.
+    /// A build's task, or a one-off task of an app.
     TaskId
     CellId
     /// One life of a cell's ledger: a lost disk or a cloned host is another incarnation.

@@ -13,6 +13,8 @@ use crate::ids::AppId;
 pub enum LogSource {
     /// `APP/PROC/<TYPE>`: the app's own output. Holds the process type in lower case.
     App(String),
+    /// `APP/TASK/<name>`: the output of a one-off task. Holds its name as it is.
+    Task(String),
     /// `STG`: a build.
     Staging,
     /// `CELL`: what a cell did with an instance.
@@ -27,6 +29,7 @@ impl fmt::Display for LogSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::App(process_type) => write!(f, "APP/PROC/{}", process_type.to_uppercase()),
+            Self::Task(name) => write!(f, "APP/TASK/{name}"),
             Self::Staging => f.write_str("STG"),
             Self::Cell => f.write_str("CELL"),
             Self::Router => f.write_str("RTR"),
@@ -44,10 +47,15 @@ impl FromStr for LogSource {
             "CELL" => Ok(Self::Cell),
             "RTR" => Ok(Self::Router),
             "API" => Ok(Self::Api),
-            _ => match text.strip_prefix("APP/PROC/") {
-                Some(process_type) => Ok(Self::App(process_type.to_lowercase())),
-                None => Err(format!("'{text}' is not a log source")),
-            },
+            _ => {
+                if let Some(process_type) = text.strip_prefix("APP/PROC/") {
+                    Ok(Self::App(process_type.to_lowercase()))
+                } else if let Some(name) = text.strip_prefix("APP/TASK/") {
+                    Ok(Self::Task(name.to_owned()))
+                } else {
+                    Err(format!("'{text}' is not a log source"))
+                }
+            }
         }
     }
 }
@@ -115,7 +123,14 @@ mod tests {
 
     #[test]
     fn sources_keep_cloud_foundrys_names() {
-        for text in ["APP/PROC/WEB", "STG", "CELL", "RTR", "API"] {
+        for text in [
+            "APP/PROC/WEB",
+            "APP/TASK/Nightly/a b",
+            "STG",
+            "CELL",
+            "RTR",
+            "API",
+        ] {
             assert_eq!(text.parse::<LogSource>().expect("known").to_string(), text);
         }
         assert!("APP".parse::<LogSource>().is_err());

@@ -1,9 +1,10 @@
-//! Tasks: work that runs to its end once. Staging is one.
+//! Tasks: work that runs to its end once: builds, and commands that a person runs beside an app.
 
 use serde::{Deserialize, Serialize};
 
 use crate::droplet::Image;
 use crate::ids::TaskId;
+use crate::instance::Exit;
 
 /// Where a task is on its cell. Tasks run at most once: what was started is never started again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,10 @@ pub enum TaskOutcome {
     },
     Failed {
         failure: StagingFailure,
+    },
+    /// A one-off task's command has ended, or was never able to begin. Its lines are in the app's logs, not in the exit.
+    Ran {
+        exit: Exit,
     },
     Cancelled,
 }

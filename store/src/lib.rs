@@ -26,6 +26,7 @@ mod revisions;
 mod routes;
 mod rows;
 mod services;
+mod tasks;
 mod users;
 
 pub use apps::{AppFilter, AppUpdate};
@@ -40,3 +41,4 @@ pub use packages::PackageFilter;
 pub use processes::ProcessUpdate;
 pub use routes::{NewRoute, RouteFilter};
 pub use services::{BindingFilter, ServiceInstanceFilter, ServiceInstanceUpdate};
+pub use tasks::{FinishedTask, NewTask, TaskFilter, TaskOrder, TaskTeller};

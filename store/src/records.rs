@@ -185,6 +185,68 @@ pub enum BuildState {
     Failed { failure: StagingFailure },
 }
 
+/// A one-off task of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub app: AppId,
+    /// Counted from 1 within its app.
+    pub sequence: u32,
+    pub name: String,
+    pub command: Secret,
+    pub state: TaskState,
+    pub droplet: DropletId,
+    /// Of its droplet; only cells that offer it can run the task.
+    pub stack: Stack,
+    pub limits: Limits,
+    pub metadata: Metadata,
+    /// Where it was sent. Committed before the order leaves.
+    pub placed: Option<Placement>,
+    pub created_by: String,
+    pub created_us: i64,
+    pub updated_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskState {
+    /// Waits for a cell, or for its container.
+    Pending,
+    /// Its cell has said that the command has begun.
+    Running,
+    /// Its cell was asked to end it.
+    Canceling,
+    Succeeded,
+    Failed {
+        reason: String,
+    },
+}
+
+impl TaskState {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Canceling => "CANCELING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed { .. } => "FAILED",
+        }
+    }
+
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed { .. })
+    }
+}
+
+/// What a task's container is made from. Kept until the task has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskPlan {
+    pub app_name: String,
+    pub layers: Vec<Layer>,
+    pub env: Env,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     pub cell: CellId,

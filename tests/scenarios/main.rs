@@ -9,3 +9,4 @@ mod deploy;
 mod life;
 mod release;
 mod services;
+mod tasks;

@@ -130,18 +130,10 @@ impl Control {
         Ok(app)
     }
 
-    /// Stops and deletes an app with its packages, droplets and releases. Routes and services stay.
+    /// Stops and deletes an app with its packages, droplets, releases and tasks. Routes and services stay.
     pub async fn delete_app(&self, actor: &Actor, id: AppId) -> Result<Job> {
         let app = self.app(actor, id).await?;
-        for build in self
-            .store()
-            .list_staging_builds()
-            .await?
-            .iter()
-            .filter(|build| build.app == id)
-        {
-            self.fleet().cancel_task(build.task);
-        }
+        self.fleet().cancel_tasks_of(id).await?;
         self.store().delete_app(id).await.or_not_found("App")?;
         self.fleet().refresh_app(id).await?;
         self.reload_routes().await?;
@@ -322,7 +314,10 @@ fn merged(known: &Env, changes: &BTreeMap<String, Option<String>>) -> Env {
     Env::from_iter(merged)
 }
 
-fn patch(known: &mut BTreeMap<String, String>, changes: BTreeMap<String, Option<String>>) {
+pub(crate) fn patch(
+    known: &mut BTreeMap<String, String>,
+    changes: BTreeMap<String, Option<String>>,
+) {
     for (name, value) in changes {
         match value {
             Some(value) => known.insert(name, value),
@@ -331,7 +326,7 @@ fn patch(known: &mut BTreeMap<String, String>, changes: BTreeMap<String, Option<
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
     if printable && name.len() <= 200 {
         Ok(())

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use model::instance::{Exit, ExitReason, Listener};
 use model::limits::Megabytes;
-use model::task::StagingFailure;
+use model::task::{StagingFailure, TaskOutcome};
 
 /// A build's failure: Cloud Foundry's name for it, and the text.
 #[must_use]
@@ -141,6 +141,53 @@ pub fn exit_text(exit: &Exit) -> String {
     text
 }
 
+/// What a task is said to have failed for when it was cancelled; Diego's words.
+pub(crate) const CANCELLED: &str = "task was cancelled";
+
+/// Why a one-off task failed; none where it succeeded. Texts are Diego's where it has one: clients read the status from
+/// `Exited with status N`.
+pub(crate) fn task_failure(outcome: &TaskOutcome) -> Option<String> {
+    let text = match outcome {
+        TaskOutcome::Ran { exit } => return command_failure(exit),
+        TaskOutcome::Cancelled => CANCELLED.into(),
+        TaskOutcome::Failed {
+            failure: StagingFailure::CellLost,
+        } => "cell disappeared before completion; how far the command came is not known, and it is not run again".into(),
+        TaskOutcome::Failed {
+            failure: StagingFailure::NoCapacity { message },
+        } => format!("InsufficientResources: no cell can take the task: {message}"),
+        TaskOutcome::Failed { failure } => failure_text(failure).1,
+        TaskOutcome::Staged { .. } => "the platform failed: the cell took the task for a build".into(),
+    };
+    Some(text)
+}
+
+fn command_failure(exit: &Exit) -> Option<String> {
+    let status = exit
+        .status
+        .map_or("no status".to_owned(), |status| format!("status {status}"));
+    let text = match &exit.reason {
+        ExitReason::Exited if exit.status == Some(0) => return None,
+        ExitReason::OutOfMemory { limit_bytes, .. } => format!(
+            "Exited with {status} (out of memory: its limit is {})",
+            Megabytes(mib(*limit_bytes))
+        ),
+        ExitReason::OutOfDisk { limit_bytes, .. } => format!(
+            "Exited with {status} (out of disk: its limit is {})",
+            Megabytes(mib(*limit_bytes))
+        ),
+        ExitReason::Stopped => CANCELLED.to_owned(),
+        ExitReason::NotStarted { message } => format!("failed to create container: {message}"),
+        ExitReason::Lost { message } => {
+            format!("the task was lost: {message}; it is not run again")
+        }
+        ExitReason::Exited
+        | ExitReason::NeverHealthy { .. }
+        | ExitReason::BecameUnhealthy { .. } => format!("Exited with {status}"),
+    };
+    Some(text)
+}
+
 fn listening_text(listening: &[Listener]) -> String {
     if listening.is_empty() {
         return "\n  listening  on nothing; the app must listen on 0.0.0.0:$PORT".into();
@@ -211,6 +258,55 @@ mod tests {
             exit_text(&exit(oom))
                 .starts_with("killed: memory 512M reached (out of memory; peak 511M)")
         );
+    }
+
+    #[test]
+    fn the_end_of_a_task_is_told_in_diegos_words() {
+        let ran = |reason, status| TaskOutcome::Ran {
+            exit: Exit {
+                status,
+                last_lines: vec![],
+                ..exit(reason)
+            },
+        };
+        let oom = ExitReason::OutOfMemory {
+            limit_bytes: 64 << 20,
+            peak_bytes: 63 << 20,
+        };
+        let gone = ExitReason::Lost {
+            message: "the cell's host was restarted".into(),
+        };
+        let full = StagingFailure::NoCapacity {
+            message: "insufficient resources: memory".into(),
+        };
+        for (outcome, want) in [
+            (ran(ExitReason::Exited, Some(0)), None),
+            (
+                ran(ExitReason::Exited, Some(3)),
+                Some("Exited with status 3"),
+            ),
+            (
+                ran(oom, Some(137)),
+                Some("Exited with status 137 (out of memory: its limit is 64M)"),
+            ),
+            (
+                ran(gone, None),
+                Some("the task was lost: the cell's host was restarted; it is not run again"),
+            ),
+            (
+                ran(ExitReason::Stopped, Some(0)),
+                Some("task was cancelled"),
+            ),
+            (TaskOutcome::Cancelled, Some("task was cancelled")),
+            (
+                TaskOutcome::Failed { failure: full },
+                Some(
+                    "InsufficientResources: no cell can take the task: insufficient resources: memory",
+                ),
+            ),
+        ] {
+            assert_eq!(task_failure(&outcome).as_deref(), want, "{outcome:?}");
+        }
     }
 
     #[test]

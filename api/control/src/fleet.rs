@@ -4,13 +4,13 @@
 //! cells say into it; use cases tell it to look again at an app; the [`driver`] asks the scheduler for plans and sends
 //! orders. What is here can be rebuilt from the store and the cells' full reports, and is at every start.
 
-mod builds;
 mod driver;
 mod orders;
 mod rolling;
 mod session;
 mod state;
 mod streams;
+mod tasks;
 mod wishes;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,6 +32,8 @@ pub(crate) use rolling::FailedRelease;
 use state::State;
 pub(crate) use state::Wanted;
 use streams::Streams;
+use tasks::OpenTask;
+pub(crate) use tasks::desired as desired_task;
 
 /// The fleet. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -115,7 +117,7 @@ impl Fleet {
         (*of == version).then(|| exit.clone())
     }
 
-    /// A build is to be placed.
+    /// A build or a one-off task is to be placed.
     pub(crate) fn add_task(&self, task: scheduler::DesiredTask) {
         self.state().apply(Event::Task(task));
         self.inner.changed.notify_one();
@@ -129,6 +131,21 @@ impl Fleet {
         if let Some(cell) = cell {
             state.send(cell, OrderBody::CancelTask { task });
         }
+    }
+
+    /// Has the cell that a task was sent to end it; it goes on until the cell says how it ended.
+    pub(crate) fn ask_task_to_end(&self, task: TaskId, cell: CellId) {
+        self.state().send(cell, OrderBody::CancelTask { task });
+    }
+
+    /// Withdraws everything that an app has under way: its builds and its tasks.
+    pub(crate) async fn cancel_tasks_of(&self, app: AppId) -> store::Result<()> {
+        for open in OpenTask::list(&self.inner.store).await? {
+            if open.app() == app {
+                self.cancel_task(open.id());
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn restart_instance(&self, process: ProcessId, index: u32) {

@@ -32,6 +32,7 @@ mod services;
 mod settings;
 mod start;
 mod stats;
+mod tasks;
 
 pub use apps::{AppChange, AppEnv, NewApp};
 pub use builds::BuildRequest;
@@ -51,7 +52,9 @@ pub use start::How;
 pub use stats::{CellInfo, Counts, IndexState, IndexStats};
 pub use store::{
     AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, NewRoute,
-    PackageFilter, RouteFilter, ServiceInstanceFilter, ServiceInstanceUpdate, records,
+    PackageFilter, RouteFilter, ServiceInstanceFilter, ServiceInstanceUpdate, TaskFilter,
+    TaskOrder, records,
 };
+pub use tasks::TaskRequest;
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -19,6 +19,7 @@ mod routes;
 mod service_instances;
 mod spaces;
 mod stats;
+mod tasks;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub(crate) use routes::{destinations, route};
 pub(crate) use service_instances::service_instance;
 pub(crate) use spaces::space;
 pub(crate) use stats::{process_instance, stats};
+pub(crate) use tasks::{task, task_in_list};
 
 /// `2026-11-24T15:00:00Z`, from microseconds since the Unix epoch.
 pub(crate) fn time(us: i64) -> String {

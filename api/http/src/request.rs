@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use model::ids::{
     AppId, BindingId, BuildId, CellId, DeploymentId, DestinationId, DomainId, DropletId, JobId,
-    OrgId, PackageId, ProcessId, RevisionId, RouteId, ServiceInstanceId, SpaceId, StreamId,
+    OrgId, PackageId, ProcessId, RevisionId, RouteId, ServiceInstanceId, SpaceId, StreamId, TaskId,
 };
 
 use crate::error::{ApiError, Outcome};
@@ -152,6 +152,7 @@ nouns! {
     BindingId "binding" "Service credential binding"
     JobId "job" "Job"
     CellId "cell" "Cell"
+    TaskId "task" "Task"
     StreamId "stream" "Stream"
 }
 

@@ -18,7 +18,7 @@ use crate::token::{KeyError, Tokens};
 use crate::v3::{
     absent, apps, bindings, buildpacks, builds, deployments, domains, droplets, environment,
     events, feature_flags, features, jobs, manifests, orgs, packages, processes, resource_matches,
-    revisions, routes as v3_routes, scaling, service_instances, spaces, stacks, stats,
+    revisions, routes as v3_routes, scaling, service_instances, spaces, stacks, stats, tasks,
 };
 use crate::{context, log_cache, root, uaa, upload};
 
@@ -90,7 +90,16 @@ fn list() -> Vec<Route> {
         get("/v3/apps/{app}/revisions", revisions::list),
         get("/v3/apps/{app}/revisions/deployed", revisions::deployed),
         get("/v3/apps/{app}/sidecars", absent::list_of_app),
-        get("/v3/apps/{app}/tasks", absent::list_of_app),
+
+        // One-off tasks
+        get("/v3/tasks", tasks::list),
+        get("/v3/tasks/{task}", tasks::show),
+        patch("/v3/tasks/{task}", tasks::update),
+        post("/v3/tasks/{task}/actions/cancel", tasks::cancel),
+        // The older form, which `cf` still uses.
+        put("/v3/tasks/{task}/cancel", tasks::cancel),
+        get("/v3/apps/{app}/tasks", tasks::list_of_app),
+        post("/v3/apps/{app}/tasks", tasks::create),
 
         // Processes
         get("/v3/processes", processes::list),
@@ -257,6 +266,10 @@ fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Api>) -> Route {
 
 fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Api>) -> Route {
     Route::on(Method::POST, path, handler)
+}
+
+fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Api>) -> Route {
+    Route::on(Method::PUT, path, handler)
 }
 
 fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, Api>) -> Route {

@@ -25,6 +25,7 @@ pub(crate) mod service_instances;
 pub(crate) mod spaces;
 pub(crate) mod stacks;
 pub(crate) mod stats;
+pub(crate) mod tasks;
 
 mod included;
 mod metadata;

@@ -37,6 +37,7 @@ mod route;
 mod service_instance;
 mod space;
 mod stack;
+mod task;
 mod token;
 mod user;
 
@@ -68,6 +69,7 @@ pub use route::*;
 pub use service_instance::*;
 pub use space::*;
 pub use stack::*;
+pub use task::*;
 pub use token::*;
 pub use user::*;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cells_engine::{Container, Engine};
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
-use model::task::{StagingFailure, TaskOutcome, TaskState};
+use model::task::TaskState;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,12 +19,13 @@ use crate::cell::{Cell, Registry, blocking, containers_folder, owner_under, text
 use crate::config::Config;
 use crate::instance::{self, Instance};
 use crate::layers::{self, Layers};
-use crate::ledger::{InstanceRecord, Ledger, TaskRecord};
+use crate::ledger::{InstanceRecord, Ledger, TaskRecord, TaskWork};
 use crate::logs::Logs;
 use crate::reports::Reports;
 use crate::server::Server;
-use crate::staging::{self, Caches, Task};
-use crate::{capacity, durable, session, stack};
+use crate::staging::{self, Caches};
+use crate::task::{self, Start, Task};
+use crate::{capacity, command, durable, session, stack};
 
 /// Streams to the server at the same time.
 const STREAMS: usize = 32;
@@ -241,39 +242,39 @@ async fn take_over_task<E: Engine>(
     found: &mut Found<E>,
 ) -> anyhow::Result<()> {
     let container = found.remove(&record.task.to_string());
-    let (keeper, meta) = (cell.clone(), staging::log_meta(&record));
+    let (keeper, meta) = (cell.clone(), task::log_meta(&record));
     let logs = blocking(move || keeper.logs.begin(meta)).await?;
-    let done = matches!(record.state, TaskState::Done { .. });
+    let (done, rebooted) = (record.is_done(), cell.ledger.rebooted);
+    let (work, lost) = (record.work.clone(), task::lost(&record, rebooted));
     let task = Task::new(record, logs);
     cell.tasks.insert(task.id, task.clone());
     cell.reports.put_task(task.record().report());
     match container {
-        Some(container) if !done && !cell.ledger.rebooted => {
-            cell.tracker.spawn(staging::live(
-                cell.clone(),
-                task,
-                staging::Start::Adopted(container),
-            ));
+        Some(container) if !done && !rebooted => {
+            let keeper = cell.clone();
+            match work {
+                TaskWork::Build(work) => {
+                    cell.tracker
+                        .spawn(staging::live(keeper, task, work, Start::Adopted(container)))
+                }
+                TaskWork::Command(work) => {
+                    cell.tracker
+                        .spawn(command::live(keeper, task, work, Start::Adopted(container)))
+                }
+            };
             return Ok(());
         }
         Some(container) => {
             if let Err(error) = container.remove().await {
-                tracing::error!(task = %task.id, error = text_of(&error), "could not remove a build's container");
+                tracing::error!(task = %task.id, error = text_of(&error), "could not remove a task's container");
             }
         }
         None => {}
     }
     let keeper = cell.clone();
     blocking(move || {
-        // No effect where it is done. Its environment is gone, and what has started must not start again.
-        task.apply(
-            &keeper,
-            TaskState::Done {
-                outcome: TaskOutcome::Failed {
-                    failure: StagingFailure::CellLost,
-                },
-            },
-        )?;
+        // No effect where it is done.
+        task.apply(&keeper, TaskState::Done { outcome: lost })?;
         task.end_logs(&keeper.logs)
     })
     .await?;

@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::reports::Reports;
 use crate::server::Server;
-use crate::staging::Task;
+use crate::task::Task;
 
 /// Cloud Foundry's limit of open files.
 pub(crate) const OPEN_FILES: u64 = 16_384;

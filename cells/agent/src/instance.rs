@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cells_engine::{Container, ContainerExit, ContainerLimits, ContainerSpec, Engine};
+use cells_engine::{Container, ContainerExit, ContainerSpec, Engine};
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
 use model::protocol::cell::InstanceSpec;
 
-use crate::cell::{Cell, OPEN_FILES, blocking, cpu_weight, text_of};
+use crate::cell::{Cell, blocking, text_of};
+use crate::launch::{self, Launch};
 use crate::layers::Lease;
 use crate::ledger::InstanceRecord;
 use crate::watch::{Meter, terminate};
 
-mod ending;
+pub(crate) mod ending;
 mod entry;
 mod env;
 mod health;
@@ -42,10 +43,7 @@ pub(crate) async fn live<E: Engine>(
         },
         Start::Adopted(container) => {
             let layers = life.instance.record().layers;
-            let leases = layers
-                .iter()
-                .filter_map(|layer| life.cell.layers.lease_present(layer.diff_id))
-                .collect();
+            let leases = launch::present(&life.cell, &layers);
             life.supervise(container, leases).await;
         }
     }
@@ -72,7 +70,7 @@ impl<E: Engine> Life<E> {
             biased;
             () = self.cell.shutdown.cancelled() => return Ok(None),
             () = self.instance.stop.cancelled() => return Err(ending::before_start(ExitReason::Stopped)),
-            fetched = self.fetch(&spec) => fetched,
+            fetched = launch::fetch(&self.cell, &spec.layers) => fetched,
         };
         let not_started = |message| ending::before_start(ExitReason::NotStarted { message });
         let leases = fetched.map_err(not_started)?;
@@ -95,56 +93,23 @@ impl<E: Engine> Life<E> {
         Ok(Some((container, leases)))
     }
 
-    async fn fetch(&self, spec: &InstanceSpec) -> Result<Vec<Lease>, String> {
-        let fetches: Vec<_> = spec
-            .layers
-            .iter()
-            .map(|layer| self.cell.layers.lease(layer))
-            .collect();
-        futures_util::future::try_join_all(fetches)
-            .await
-            .map_err(|error| text_of(&error))
-    }
-
     async fn container_spec(
         &self,
         spec: InstanceSpec,
         leases: &[Lease],
     ) -> std::io::Result<ContainerSpec> {
         let name = self.instance.id.to_string();
-        let dir = self.cell.container_folder(&name);
-        let made = dir.clone();
-        blocking(move || std::fs::create_dir_all(made)).await?;
-        let (exe, mount) = self.cell.exe();
-        let home = self.cell.home(&name);
         let port = env::choose_port(self.cell.engine.isolation())?;
-        let place = env::Place {
-            home: &home,
-            path: self.cell.search_path(),
-            isolation: self.cell.engine.isolation(),
-            port,
-        };
-        let env = env::complete(&spec, &place);
-        let launch =
-            ["lifecycle", "launch", "--home", &home, "--", &spec.command].map(str::to_owned);
-        Ok(ContainerSpec {
-            hostname: name.clone(),
+        let mut env = env::complete(&spec, self.cell.engine.isolation(), port);
+        launch::complete(&self.cell, &mut env, &name, spec.limits);
+        let launch = Launch {
             name,
-            dir,
-            layers: leases.iter().map(|lease| lease.path.clone()).collect(),
-            mounts: mount.into_iter().collect(),
-            args: std::iter::once(exe).chain(launch).collect(),
+            layers: leases,
+            command: &spec.command,
             env,
-            cwd: home,
-            limits: ContainerLimits {
-                memory: spec.limits.memory,
-                disk: spec.limits.disk,
-                cpu_weight: cpu_weight(spec.limits.memory.0),
-                pids: spec.limits.pids,
-                open_files: OPEN_FILES,
-            },
-            max_log_bytes: self.cell.config.budgets.live_log,
-        })
+            limits: spec.limits,
+        };
+        launch::container(&self.cell, launch).await
     }
 
     /// Watches exit, orders, health and usage at once, and settles the end. Returns early where the agent ends.
@@ -185,7 +150,7 @@ impl<E: Engine> Life<E> {
         let logs = self.instance.logs.clone();
         let last_lines =
             blocking(move || logs.last_lines(Exit::MAX_LINES, ending::MAX_LINE_BYTES)).await;
-        let exit = ending::exit(&record, exit, last_lines);
+        let exit = ending::exit(ending::decided(&record), record.limits, exit, last_lines);
         self.note(ending::exit_line(&exit, killed.then_some(record.grace)))
             .await;
         self.end(exit, Some((&container, leases))).await;

@@ -14,7 +14,7 @@ use model::health::HealthCheck;
 use model::ids::{AppId, BuildId, CellId, Incarnation, InstanceId, ProcessId, TaskId, VersionId};
 use model::instance::{ExitReason, InstanceReport, InstanceState};
 use model::limits::Limits;
-use model::protocol::cell::{InstanceSpec, StagingSpec};
+use model::protocol::cell::{InstanceSpec, StagingSpec, TaskSpec};
 use model::task::{TaskReport, TaskState};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -62,19 +62,44 @@ pub(crate) struct InstanceRecord {
     pub(crate) verdict: Option<ExitReason>,
 }
 
-/// What is remembered of a build.
+/// What is remembered of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TaskRecord {
     pub(crate) task: TaskId,
-    pub(crate) build: BuildId,
     pub(crate) app: AppId,
     pub(crate) app_name: String,
-    pub(crate) stack: Stack,
     pub(crate) limits: Limits,
-    pub(crate) timeout: Duration,
+    #[serde(flatten)]
+    pub(crate) work: TaskWork,
     #[serde(flatten)]
     pub(crate) state: TaskState,
     pub(crate) since_us: i64,
+    /// Why its end was decided before it ended; [`ExitReason::Stopped`] where that was ordered.
+    pub(crate) verdict: Option<ExitReason>,
+}
+
+/// What a task does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "work", rename_all = "snake_case")]
+pub(crate) enum TaskWork {
+    Build(BuildWork),
+    Command(CommandWork),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BuildWork {
+    pub(crate) build: BuildId,
+    pub(crate) stack: Stack,
+    pub(crate) timeout: Duration,
+}
+
+/// A command of an app that runs once, beside its instances.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CommandWork {
+    pub(crate) name: String,
+    pub(crate) sequence: u32,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) grace: Duration,
 }
 
 /// An order of a leader that has been replaced.
@@ -124,18 +149,43 @@ impl InstanceRecord {
 }
 
 impl TaskRecord {
-    pub(crate) fn new(spec: &StagingSpec, stack: Stack) -> Self {
+    pub(crate) fn of_build(spec: &StagingSpec, stack: Stack) -> Self {
         Self {
             task: spec.task,
-            build: spec.build,
             app: spec.app,
             app_name: spec.app_name.clone(),
-            stack,
             limits: spec.limits,
-            timeout: spec.timeout,
+            work: TaskWork::Build(BuildWork {
+                build: spec.build,
+                stack,
+                timeout: spec.timeout,
+            }),
             state: TaskState::Accepted,
             since_us: clock::now_us(),
+            verdict: None,
         }
+    }
+
+    pub(crate) fn of_command(spec: &TaskSpec) -> Self {
+        Self {
+            task: spec.task,
+            app: spec.app,
+            app_name: spec.app_name.clone(),
+            limits: spec.limits,
+            work: TaskWork::Command(CommandWork {
+                name: spec.name.clone(),
+                sequence: spec.sequence,
+                layers: spec.layers.clone(),
+                grace: spec.grace,
+            }),
+            state: TaskState::Accepted,
+            since_us: clock::now_us(),
+            verdict: None,
+        }
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self.state, TaskState::Done { .. })
     }
 
     pub(crate) fn report(&self) -> TaskReport {

@@ -9,21 +9,19 @@ use cells_engine::Engine;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use model::droplet::Image;
 use model::ids::{InstanceId, StreamId, TaskId};
-use model::instance::InstanceEvent;
+use model::instance::{ExitReason, InstanceEvent};
 use model::protocol::cell::{
-    CellMessage, InstanceSpec, LogQuery, Order, OrderBody, StagingSpec, StreamRequest,
+    CellMessage, InstanceSpec, LogQuery, Order, OrderBody, StagingSpec, StreamRequest, TaskSpec,
 };
-use model::task::TaskState;
 use tokio::sync::mpsc;
 
 use crate::cell::{Cell, blocking, text_of};
 use crate::instance::{self, Instance};
-use crate::layers::MAX_LAYER_BYTES;
-use crate::ledger::{InstanceRecord, TaskRecord};
+use crate::ledger::{InstanceRecord, TaskRecord, TaskWork};
 use crate::logs::{self, Reading};
-use crate::staging::{self, Task};
+use crate::task::{self, Start, Task};
+use crate::{command, launch, staging};
 
 /// Bytes of a stream that are sent at once.
 const CHUNK: usize = 64 * 1024;
@@ -55,12 +53,8 @@ async fn take<E: Engine>(cell: &Arc<Cell<E>>, order: Order) -> Result<(), Refusa
         OrderBody::Stop { instance } => stop(cell, instance).await,
         OrderBody::ForgetInstance { instance } => forget_instance(cell, instance).await,
         OrderBody::Stage(spec) => stage(cell, spec).await,
-        OrderBody::CancelTask { task } => {
-            if let Some(task) = cell.tasks.get(task) {
-                task.cancel.cancel();
-            }
-            Ok(())
-        }
+        OrderBody::RunTask(spec) => run_task(cell, spec).await,
+        OrderBody::CancelTask { task } => cancel_task(cell, task).await,
         OrderBody::ForgetTask { task } => forget_task(cell, task).await,
         OrderBody::OpenStream {
             stream,
@@ -73,26 +67,8 @@ async fn run<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<InstanceSpec>) -> Result<
     if cell.instances.get(spec.instance).is_some() {
         return Ok(());
     }
-    if spec.stack != cell.stack {
-        return Err(format!(
-            "this cell offers stack {}, not {}",
-            cell.stack, spec.stack
-        ));
-    }
-    if spec.layers.len() > Image::MAX_LAYERS
-        || spec.layers.iter().any(|layer| layer.size > MAX_LAYER_BYTES)
-    {
-        return Err("the droplet has more or larger layers than a cell takes".into());
-    }
-    let live = cell
-        .instances
-        .all()
-        .iter()
-        .filter(|instance| !instance.record().state.is_exited())
-        .count();
-    if live >= cell.capacity.containers as usize {
-        return Err(format!("this cell is full: it has {live} instances"));
-    }
+    launch::check(cell, &spec.stack, &spec.layers)?;
+    check_room(cell)?;
     let (keeper, record) = (cell.clone(), InstanceRecord::new(&spec));
     let recorded = blocking(move || -> io::Result<_> {
         let logs = keeper.logs.begin(instance::log_meta(&record))?;
@@ -108,6 +84,30 @@ async fn run<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<InstanceSpec>) -> Result<
         instance::Start::Fresh(spec),
     ));
     Ok(())
+}
+
+/// Whether there is room for one more container of an app.
+fn check_room<E: Engine>(cell: &Cell<E>) -> Result<(), Refusal> {
+    let instances = cell.instances.all();
+    let instances = instances
+        .iter()
+        .filter(|instance| !instance.record().state.is_exited())
+        .count();
+    let tasks = live_tasks(cell, |work| matches!(work, TaskWork::Command(_)));
+    if instances + tasks >= cell.capacity.containers as usize {
+        return Err(format!(
+            "this cell is full: it has {instances} instances and {tasks} tasks"
+        ));
+    }
+    Ok(())
+}
+
+fn live_tasks<E: Engine>(cell: &Cell<E>, counts: impl Fn(&TaskWork) -> bool) -> usize {
+    let records = cell.tasks.all();
+    let records = records.iter().map(|task| task.record());
+    records
+        .filter(|record| !record.is_done() && counts(&record.work))
+        .count()
 }
 
 async fn stop<E: Engine>(cell: &Arc<Cell<E>>, instance: InstanceId) -> Result<(), Refusal> {
@@ -145,39 +145,68 @@ async fn stage<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<StagingSpec>) -> Result
     if cell.tasks.get(spec.task).is_some() {
         return Ok(());
     }
-    let live = cell
-        .tasks
-        .all()
-        .iter()
-        .filter(|task| !matches!(task.record().state, TaskState::Done { .. }))
-        .count();
+    let live = live_tasks(cell, |work| matches!(work, TaskWork::Build(_)));
     if live >= cell.config.concurrent_builds + staging::MAX_WAITING {
         return Err(format!(
             "this cell has {live} builds to do and takes no more"
         ));
     }
-    let (keeper, record) = (cell.clone(), TaskRecord::new(&spec, cell.stack.clone()));
+    let record = TaskRecord::of_build(&spec, cell.stack.clone());
+    let TaskWork::Build(work) = record.work.clone() else {
+        return Ok(());
+    };
+    let task = take_on(cell, record).await?;
+    cell.tracker
+        .spawn(staging::live(cell.clone(), task, work, Start::Fresh(spec)));
+    Ok(())
+}
+
+async fn run_task<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<TaskSpec>) -> Result<(), Refusal> {
+    if cell.tasks.get(spec.task).is_some() {
+        return Ok(());
+    }
+    launch::check(cell, &spec.stack, &spec.layers)?;
+    check_room(cell)?;
+    let record = TaskRecord::of_command(&spec);
+    let TaskWork::Command(work) = record.work.clone() else {
+        return Ok(());
+    };
+    let task = take_on(cell, record).await?;
+    cell.tracker
+        .spawn(command::live(cell.clone(), task, work, Start::Fresh(spec)));
+    Ok(())
+}
+
+/// Puts a task into the books: on disk before it is acknowledged.
+async fn take_on<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord) -> Result<Arc<Task>, Refusal> {
+    let keeper = cell.clone();
     let recorded = blocking(move || -> io::Result<_> {
-        let logs = keeper.logs.begin(staging::log_meta(&record))?;
+        let logs = keeper.logs.begin(task::log_meta(&record))?;
         keeper.ledger.save_task(&record)?;
         Ok(Task::new(record, logs))
     });
     let task = recorded.await.map_err(unrecorded)?;
     cell.tasks.insert(task.id, task.clone());
     cell.reports.put_task(task.record().report());
-    cell.tracker.spawn(staging::live(
-        cell.clone(),
-        task,
-        staging::Start::Fresh(spec),
-    ));
-    Ok(())
+    Ok(task)
+}
+
+async fn cancel_task<E: Engine>(cell: &Arc<Cell<E>>, task: TaskId) -> Result<(), Refusal> {
+    let Some(task) = cell.tasks.get(task) else {
+        return Ok(());
+    };
+    let (keeper, cancelled) = (cell.clone(), task.clone());
+    let recorded = blocking(move || cancelled.decide(&keeper, ExitReason::Stopped)).await;
+    // It is ended in any case; without the record, an agent started anew would only not know that it was asked to.
+    task.cancel.cancel();
+    recorded.map_err(unrecorded)
 }
 
 async fn forget_task<E: Engine>(cell: &Arc<Cell<E>>, id: TaskId) -> Result<(), Refusal> {
     if cell
         .tasks
         .get(id)
-        .is_some_and(|task| !matches!(task.record().state, TaskState::Done { .. }))
+        .is_some_and(|task| !task.record().is_done())
     {
         return Err(format!("task {id} has not ended and cannot be forgotten"));
     }

@@ -14,16 +14,16 @@ use model::task::{StagingFailure, TaskOutcome, TaskState};
 use crate::cell::{Cell, blocking, text_of};
 use crate::clock;
 use crate::durable;
+use crate::ledger::BuildWork;
+use crate::task::{Start, Task};
 use crate::watch::{Meter, terminate};
 
 mod caches;
 mod maven;
 mod output;
 mod prepare;
-mod task;
 
 pub(crate) use caches::Caches;
-pub(crate) use task::{Task, log_meta};
 
 /// Builds that a cell takes on beyond those that run.
 pub(crate) const MAX_WAITING: usize = 64;
@@ -32,12 +32,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const MAX_LINES: usize = 20;
 /// As JSON; evidence of many builds has to fit into one report.
 const MAX_LINE_BYTES: usize = 1000;
-
-pub(crate) enum Start<C> {
-    Fresh(Box<StagingSpec>),
-    /// Its container was started by an earlier agent.
-    Adopted(C),
-}
 
 /// Why a build's container is no longer watched.
 enum Ending {
@@ -52,9 +46,10 @@ enum Ending {
 pub(crate) async fn live<E: Engine>(
     cell: Arc<Cell<E>>,
     task: Arc<Task>,
-    start: Start<E::Container>,
+    work: BuildWork,
+    start: Start<StagingSpec, E::Container>,
 ) {
-    let life = Life { cell, task };
+    let life = Life { cell, task, work };
     let shutdown = life.cell.shutdown.clone();
     match start {
         Start::Fresh(spec) => {
@@ -86,6 +81,7 @@ pub(crate) async fn live<E: Engine>(
 struct Life<E: Engine> {
     cell: Arc<Cell<E>>,
     task: Arc<Task>,
+    work: BuildWork,
 }
 
 impl<E: Engine> Life<E> {
@@ -158,7 +154,7 @@ impl<E: Engine> Life<E> {
                     .await
             }
             Ending::TimedOut => {
-                let seconds = self.task.record().timeout.as_secs();
+                let seconds = self.work.timeout.as_secs();
                 let failure = StagingFailure::TimedOut {
                     seconds,
                     last_lines: self.last_lines().await,
@@ -199,7 +195,8 @@ impl<E: Engine> Life<E> {
     async fn watch(&self, container: &E::Container) -> Ending {
         let record = self.task.record();
         let limit = record.limits.disk.bytes();
-        let left = record
+        let left = self
+            .work
             .timeout
             .saturating_sub(clock::elapsed_since(record.since_us));
         tokio::select! {
@@ -231,13 +228,13 @@ impl<E: Engine> Life<E> {
     async fn settle(&self, ended: Result<ContainerExit, String>) -> TaskOutcome {
         let failed = |failure| TaskOutcome::Failed { failure };
         let internal = |message| failed(StagingFailure::Internal { message });
-        let record = self.task.record();
+        let stack = self.work.stack.clone();
         let ended = match ended {
             Ok(ended) => ended,
             Err(message) => return internal(format!("the build's container was lost: {message}")),
         };
         let out = self.folder().join("out");
-        let read = blocking(move || output::read(&out, &record.stack)).await;
+        let read = blocking(move || output::read(&out, &stack)).await;
         match read {
             Ok(output::Output::Built(image)) => match self.store(&image).await {
                 Ok(()) => TaskOutcome::Staged { image },
@@ -277,7 +274,7 @@ impl<E: Engine> Life<E> {
     async fn finish(&self, outcome: TaskOutcome, container: Option<&E::Container>) {
         let last = match &outcome {
             TaskOutcome::Staged { .. } => "Build succeeded",
-            TaskOutcome::Failed { .. } => "Build failed",
+            TaskOutcome::Failed { .. } | TaskOutcome::Ran { .. } => "Build failed",
             TaskOutcome::Cancelled => "Build was cancelled",
         };
         self.note(last.to_owned()).await;

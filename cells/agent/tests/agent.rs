@@ -4,6 +4,8 @@
 
 #[path = "agent/builds.rs"]
 mod builds;
+#[path = "agent/commands.rs"]
+mod commands;
 #[path = "agent/instances.rs"]
 mod instances;
 #[path = "agent/restarts.rs"]

@@ -87,7 +87,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// Program and arguments, as seen inside.
     pub args: Vec<String>,
-    /// Secrets: the engine hands them over in memory and leaves them on no disk and in no argv.
+    /// Secrets: the engine hands them over in memory and leaves them on no disk and in no argv. What listens has `PORT` in
+    /// it; nothing else is told of a port.
     pub env: Env,
     pub cwd: String,
     pub limits: ContainerLimits,

@@ -181,11 +181,14 @@ impl LinuxContainer {
     async fn launch(&self, spec: ContainerSpec, address: Ipv4Addr) -> Result<(), EngineError> {
         let this = self.clone();
         let mut env = spec.env.clone();
-        env.set("PORT", PORT.to_string());
         // Only known here; one address serves for inside and outside, as the platform's own processes reach it directly.
         env.set("CF_INSTANCE_IP", address.to_string());
         env.set("CF_INSTANCE_INTERNAL_IP", address.to_string());
-        env.set("CF_INSTANCE_ADDR", format!("{address}:{PORT}"));
+        // A build or a task, which nobody calls, is told of no port.
+        if env.get("PORT").is_some() {
+            env.set("PORT", PORT.to_string());
+            env.set("CF_INSTANCE_ADDR", format!("{address}:{PORT}"));
+        }
         let (config, dir) = blocking(move || {
             let shared = &this.engine.0;
             shared.records.write(&this.record)?;

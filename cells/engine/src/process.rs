@@ -163,14 +163,12 @@ impl ProcessContainer {
             })
         })
         .await?;
-        let mut env = spec.env.clone();
-        env.set_default("PORT", self.record.port.to_string());
         let config = configuration(&spec);
         let launch = shim::Launch {
             exe: &self.engine.0.exe,
             dir: &spec.dir,
             config: &config,
-            env: &env,
+            env: &spec.env,
             filters: &[],
         };
         shim::launch(launch, async |_pid| Ok(())).await

@@ -66,6 +66,9 @@ pub(crate) struct PushOptions {
     /// Upload, but neither build nor start
     #[arg(long)]
     pub(crate) no_start: bool,
+    /// Build, but start nothing and give it no route: the app is only to run tasks
+    #[arg(long, conflicts_with_all = ["no_start", "strategy", "routes", "random_route"])]
+    pub(crate) task: bool,
     #[command(flatten)]
     pub(crate) rollout: Rollout,
     /// Value for ((NAME)) in the manifest; may be given more than once

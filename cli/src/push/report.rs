@@ -96,6 +96,23 @@ pub(super) fn not_started(cx: &Context, name: &str, package: &str) -> Outcome {
         .data(format!("uploaded {name} package {package} not started"))
 }
 
+/// The end of a push that only makes an app ready for tasks.
+pub(super) fn for_tasks(cx: &Context, name: &str, droplet: &str, took: Duration) -> Outcome {
+    cx.ui.event(
+        "result",
+        json!({"ok": true, "app": name, "droplet": droplet, "started": false, "seconds": took.as_secs_f64()}),
+    )?;
+    if cx.ui.json() {
+        return Ok(());
+    }
+    cx.ui.step(
+        "try",
+        format!("slipway run-task {name} -c 'COMMAND' --wait"),
+    );
+    cx.ui
+        .data(format!("built {name} droplet {droplet} not started"))
+}
+
 /// The end: hints first, then the one line that scripts read.
 pub(super) async fn live(cx: &Context, app: &App, routes: &[Route], took: Duration) -> Outcome {
     let release = release(cx, &app.guid).await;

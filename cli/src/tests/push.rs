@@ -246,6 +246,34 @@ async fn without_start_nothing_is_built() {
 }
 
 #[tokio::test]
+async fn a_push_for_tasks_builds_and_starts_nothing() {
+    let home = Home::with(Server::pushing());
+    let cx = home.open().await.expect("logged in");
+    let folder = app_folder();
+    let options = PushOptions {
+        task: true,
+        ..options(&folder)
+    };
+    push::push(&cx, &options).await.expect("built");
+    let calls = home.server.calls();
+    let lines: Vec<_> = calls.iter().map(|call| call.line()).collect();
+    assert_order(
+        &lines,
+        &[
+            "POST /v3/builds",
+            "POST /v3/apps/app-1/actions/stop",
+            "PATCH /v3/apps/app-1/relationships/current_droplet",
+        ],
+    );
+    assert!(!lines.iter().any(|line| line.contains("restart")));
+    let applied = calls
+        .iter()
+        .find(|call| call.line().ends_with("apply_manifest"))
+        .expect("a manifest");
+    assert!(applied.text().contains("no-route"), "{}", applied.text());
+}
+
+#[tokio::test]
 async fn several_apps_of_a_manifest_are_pushed_in_its_order() {
     let home = Home::with(Server::pushing());
     let cx = home.open().await.expect("logged in");

@@ -67,6 +67,8 @@ pub enum OrderBody {
         instance: InstanceId,
     },
     Stage(Box<StagingSpec>),
+    RunTask(Box<TaskSpec>),
+    /// Ends a build or a one-off task. An unknown one counts as ended.
     CancelTask {
         task: TaskId,
     },
@@ -119,6 +121,27 @@ pub struct InstanceSpec {
     pub limits: Limits,
     pub health: HealthCheck,
     /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
+}
+
+/// Everything a cell needs to run one command of an app, once, beside its instances.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskSpec {
+    pub task: TaskId,
+    pub app: AppId,
+    pub app_name: String,
+    /// Names its log lines' source; several tasks of an app may have the same.
+    pub name: String,
+    /// The task's number within its app; its log lines carry it as their index.
+    pub sequence: u32,
+    pub stack: Stack,
+    pub layers: Vec<Layer>,
+    /// Run by `bash -c` after the profile scripts.
+    pub command: String,
+    /// Complete but for what only the cell knows: `CF_INSTANCE_*`. It has no port.
+    pub env: Env,
+    pub limits: Limits,
+    /// From SIGTERM to SIGKILL where it is cancelled.
     pub grace: Duration,
 }
 

@@ -10,19 +10,20 @@ use std::time::Duration;
 use model::ids::{AppId, CellId, TaskId};
 use model::protocol::cell::{OrderBody, PRESENCE_TTL};
 use model::task::{StagingFailure, TaskOutcome};
-use scheduler::{Decision, DesiredTask, Event, PlacementError, Time};
-use store::DeploymentFilter;
-use store::records::{Build, DesiredLrp, PageRequest, Placement};
+use scheduler::{Decision, Event, PlacementError, Time};
+use store::records::{DesiredLrp, PageRequest, Placement};
+use store::{DeploymentFilter, TaskTeller};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::state::State;
+use super::tasks::OpenTask;
 use super::{Fleet, TICK, now, orders};
 use crate::route_feed::RouteFeed;
 
 /// Decisions of one round; the rest follows in the next.
 const BUDGET: usize = 2_000;
-/// How long a build waits for room before it ends with an answer.
+/// How long a task waits for room before it ends with an answer.
 const TASK_PATIENCE: Duration = Duration::from_secs(120);
 /// After a failed round.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -60,11 +61,11 @@ impl Fleet {
         }
     }
 
-    /// Everything desired, and the builds under way.
+    /// Everything desired, and the tasks under way.
     async fn load(&self) -> store::Result<()> {
         let _turn = self.inner.reading.lock().await;
         let lrps = self.inner.store.list_desired_lrps(None).await?;
-        let builds = self.inner.store.list_staging_builds().await?;
+        let tasks = OpenTask::list(&self.inner.store).await?;
         let cells = self.inner.store.list_cells().await?;
         let filter = DeploymentFilter {
             active: true,
@@ -88,7 +89,7 @@ impl Fleet {
                 active.iter().find(|deployment| deployment.app == *app),
             );
         }
-        want_builds(&mut state, &builds);
+        want_tasks(&mut state, &tasks);
         let connected = state.cells.keys().copied().collect::<Vec<_>>();
         state.awaited = cells
             .iter()
@@ -109,11 +110,11 @@ impl Fleet {
         for cell in self.expired(started) {
             self.lose(cell).await?;
         }
-        if self.state().reread_builds {
-            let builds = self.inner.store.list_staging_builds().await?;
+        if self.state().reread_tasks {
+            let tasks = OpenTask::list(&self.inner.store).await?;
             let mut state = self.state();
-            want_builds(&mut state, &builds);
-            state.reread_builds = false;
+            want_tasks(&mut state, &tasks);
+            state.reread_tasks = false;
         }
         let plan = {
             let mut state = self.state();
@@ -162,15 +163,9 @@ impl Fleet {
         tracing::warn!(cell.id = %cell, "a cell is lost");
         self.inner.store.lose_cell(cell).await?;
         self.state().lose_cell(cell);
-        for build in self.inner.store.list_staging_builds().await? {
-            if build.placed.is_some_and(|placed| placed.cell == cell) {
-                self.finish_task(
-                    build.task,
-                    TaskOutcome::Failed {
-                        failure: StagingFailure::CellLost,
-                    },
-                )
-                .await?;
+        for open in OpenTask::list(&self.inner.store).await? {
+            if open.placed().is_some_and(|placed| placed.cell == cell) {
+                self.lose_task(open.id()).await?;
             }
         }
         Ok(())
@@ -213,7 +208,7 @@ impl Fleet {
                     // It was not sent: it is planned anew.
                     let mut state = self.state();
                     state.end_task(task);
-                    state.reread_builds = true;
+                    state.reread_tasks = true;
                     return Err(error);
                 }
             }
@@ -225,7 +220,7 @@ impl Fleet {
                 tracing::info!(process.guid = %process, instance.index = index, %why, "an instance waits for room");
             }
             Decision::TaskBlocked { task, why } => {
-                tracing::info!(task.guid = %task, %why, "a build waits for room");
+                tracing::info!(task.guid = %task, %why, "a task waits for room");
                 self.state()
                     .waiting_tasks
                     .entry(task)
@@ -235,7 +230,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Commits where the build goes before the order leaves, so that it can never be sent twice. Nothing can fail between
+    /// Commits where the task goes before the order leaves, so that it can never be sent twice. Nothing can fail between
     /// the two.
     async fn start_task(&self, task: TaskId, cell: CellId) -> store::Result<()> {
         let incarnation = {
@@ -244,25 +239,22 @@ impl Fleet {
             let incarnation = state.cells.get(&cell).map(|link| link.hello.incarnation);
             if incarnation.is_none() {
                 state.end_task(task);
-                state.reread_builds = true;
+                state.reread_tasks = true;
             }
             incarnation
         };
         let Some(incarnation) = incarnation else {
             return Ok(());
         };
-        let build = self.inner.store.find_build_by_task(task).await?;
-        let Some(build) = build else {
+        let Some(open) = OpenTask::find(&self.inner.store, task).await? else {
             self.state().end_task(task);
             return Ok(());
         };
-        let env =
-            crate::builds::staging_env(&self.inner.store, &self.inner.settings, &build).await?;
-        let spec = match orders::staging_spec(&self.inner.store, &build, env).await? {
-            Ok(spec) => spec,
+        let order = match self.order_of(&open).await? {
+            Ok(order) => order,
             Err(failure) => {
                 return self
-                    .finish_task(task, TaskOutcome::Failed { failure })
+                    .finish_task(task, TaskOutcome::Failed { failure }, TaskTeller::Server)
                     .await;
             }
         };
@@ -271,7 +263,7 @@ impl Fleet {
             incarnation,
             epoch: self.inner.epoch,
         };
-        match self.inner.store.place_build(task, placement).await {
+        match open.place(&self.inner.store, placement).await {
             Ok(()) => {}
             Err(store::Error::Missing) => {
                 self.state().end_task(task);
@@ -279,16 +271,44 @@ impl Fleet {
             }
             Err(other) => return Err(other),
         }
-        let mut state = self.state();
-        // Its app may have been deleted meanwhile.
-        if state.scheduler.task(task).is_some() {
-            state.ordered_builds.insert(task, cell);
-            state.send(cell, OrderBody::Stage(Box::new(spec)));
+        {
+            let mut state = self.state();
+            // Its app may have been deleted meanwhile.
+            if state.scheduler.task(task).is_none() {
+                return Ok(());
+            }
+            state.ordered_tasks.insert(task, cell);
+            state.send(cell, order);
+        }
+        if let OpenTask::Command(_) = open {
+            // A wish to end it that came before the order left found nobody to tell.
+            let now = OpenTask::find(&self.inner.store, task).await?;
+            if now.is_some_and(|now| now.is_canceling()) {
+                self.ask_task_to_end(task, cell);
+            }
         }
         Ok(())
     }
 
-    /// A build that no cell could take for long, or that none ever could, ends with the reason.
+    async fn order_of(
+        &self,
+        open: &OpenTask,
+    ) -> store::Result<std::result::Result<OrderBody, StagingFailure>> {
+        let store = &self.inner.store;
+        match open {
+            OpenTask::Build(build) => {
+                let env = crate::builds::staging_env(store, &self.inner.settings, build).await?;
+                let spec = orders::staging_spec(store, build, env).await?;
+                Ok(spec.map(|spec| OrderBody::Stage(Box::new(spec))))
+            }
+            OpenTask::Command(task) => {
+                let spec = orders::task_spec(store, task).await?;
+                Ok(spec.map(|spec| OrderBody::RunTask(Box::new(spec))))
+            }
+        }
+    }
+
+    /// A task that no cell could take for long, or that none ever could, ends with the reason.
     async fn end_impatient_tasks(&self) -> store::Result<()> {
         let ended = {
             let state = self.state();
@@ -311,6 +331,7 @@ impl Fleet {
                 TaskOutcome::Failed {
                     failure: StagingFailure::NoCapacity { message },
                 },
+                TaskTeller::Server,
             )
             .await?;
         }
@@ -329,14 +350,10 @@ fn tell(routes: &RouteFeed, state: &mut State) {
     }
 }
 
-/// Builds that have no cell yet. Those that are known already stay as they are.
-fn want_builds(state: &mut State, builds: &[Build]) {
-    for build in builds.iter().filter(|build| build.placed.is_none()) {
-        state.apply(Event::Task(DesiredTask {
-            task: build.task,
-            limits: build.limits,
-            stack: None,
-        }));
+/// Tasks that have no cell yet. Those that are known already stay as they are.
+fn want_tasks(state: &mut State, tasks: &[OpenTask]) {
+    for open in tasks.iter().filter(|open| open.placed().is_none()) {
+        state.apply(Event::Task(open.desired()));
     }
 }
 

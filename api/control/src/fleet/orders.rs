@@ -2,15 +2,16 @@
 
 use model::ids::{AppId, DropletId, EventId, InstanceId, TaskId};
 use model::instance::Exit;
-use model::protocol::cell::{InstanceSpec, StagingSpec};
+use model::protocol::cell::{InstanceSpec, StagingSpec, TaskSpec};
 use model::task::{StagingFailure, TaskOutcome};
 use serde_json::json;
 use std::time::Duration;
-use store::records::{Build, Droplet, Event, PackageState};
-use store::{Staged, Store};
+use store::records::{Build, Droplet, Event, PackageState, Task, TaskState};
+use store::{Staged, Store, TaskTeller};
 
 use super::state::{Edition, Wanted};
-use crate::failures::exit_text;
+use crate::failures::{self, exit_text};
+use crate::tasks::KEPT_TASKS;
 
 /// From SIGTERM to SIGKILL, as in Diego.
 const GRACE: Duration = Duration::from_secs(10);
@@ -75,15 +76,66 @@ pub(super) async fn staging_spec(
     }))
 }
 
-/// Writes down how a build ended, once: a repeated report changes nothing.
-pub(super) async fn finish_build(
+/// What a cell needs for a one-off task, or why it cannot run any more.
+pub(super) async fn task_spec(
+    store: &Store,
+    task: &Task,
+) -> Result<Result<TaskSpec, StagingFailure>, store::Error> {
+    let Some(plan) = store.find_task_plan(task.id).await? else {
+        return Ok(Err(StagingFailure::Internal {
+            message: "the task has ended".into(),
+        }));
+    };
+    Ok(Ok(TaskSpec {
+        task: task.id,
+        app: task.app,
+        app_name: plan.app_name,
+        name: task.name.clone(),
+        sequence: task.sequence,
+        stack: task.stack.clone(),
+        layers: plan.layers,
+        command: task.command.expose().clone(),
+        env: plan.env,
+        limits: task.limits,
+        grace: GRACE,
+    }))
+}
+
+/// Writes down how a task ended, once: a repeated report changes nothing.
+pub(super) async fn finish_task(
     store: &Store,
     task: TaskId,
     outcome: TaskOutcome,
+    teller: TaskTeller,
 ) -> Result<(), store::Error> {
-    let Some(build) = store.find_build_by_task(task).await? else {
-        return Ok(());
+    if let Some(build) = store.find_build_by_task(task).await? {
+        return finish_build(store, &build, outcome).await;
+    }
+    let end = match failures::task_failure(&outcome) {
+        None => TaskState::Succeeded,
+        Some(reason) => TaskState::Failed { reason },
     };
+    match store.finish_task(task, teller, &end, KEPT_TASKS).await {
+        Ok(finished) => {
+            let ended = &finished.task;
+            tracing::info!(
+                app.guid = %ended.app, task.guid = %task, task.sequence = ended.sequence, state = ended.state.name(),
+                pruned = finished.pruned, "a task has ended"
+            );
+            Ok(())
+        }
+        // It has ended before, is another cell's, or went with its app.
+        Err(store::Error::Missing) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Writes down how a build ended, once: a repeated report changes nothing.
+async fn finish_build(
+    store: &Store,
+    build: &Build,
+    outcome: TaskOutcome,
+) -> Result<(), store::Error> {
     let staged = match outcome {
         TaskOutcome::Staged { image } => Staged::Droplet(Droplet {
             id: DropletId::random(),
@@ -96,8 +148,11 @@ pub(super) async fn finish_build(
         TaskOutcome::Cancelled => Staged::Failed(StagingFailure::Internal {
             message: "the build was cancelled".into(),
         }),
+        TaskOutcome::Ran { .. } => Staged::Failed(StagingFailure::Internal {
+            message: "the cell took the build for a task".into(),
+        }),
     };
-    match store.finish_build(task, &staged).await {
+    match store.finish_build(build.task, &staged).await {
         Ok(_) | Err(store::Error::Missing) => Ok(()),
         Err(other) => Err(other),
     }

@@ -11,6 +11,7 @@ use model::task::{StagingFailure, TaskOutcome, TaskReport, TaskState};
 use scheduler::{Event, Time};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use store::TaskTeller;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -169,7 +170,7 @@ impl Fleet {
     }
 
     /// Takes over a cell with its full report, in one step, so that no plan is made from half of it: what was booked there
-    /// and the cell does not have is gone. Returns the session's number and the builds that were ordered and are not there.
+    /// and the cell does not have is gone. Returns the session's number and the tasks that were ordered and are not there.
     fn join(
         &self,
         hello: CellHello,
@@ -212,7 +213,7 @@ impl Fleet {
                 });
             }
         }
-        let ordered = state.ordered_builds.iter().filter(|(_, on)| **on == cell);
+        let ordered = state.ordered_tasks.iter().filter(|(_, on)| **on == cell);
         let lost = ordered
             .map(|(task, _)| *task)
             .filter(|task| !tasks.iter().any(|report| report.task == *task))
@@ -290,6 +291,15 @@ impl Fleet {
         Ok(())
     }
 
+    /// What a cell refuses it has not begun.
+    async fn task_refused(&self, task: TaskId, message: &str) -> Result<(), Ended> {
+        let failure = StagingFailure::NoCapacity {
+            message: message.to_owned(),
+        };
+        let outcome = TaskOutcome::Failed { failure };
+        Ok(self.finish_task(task, outcome, TaskTeller::Server).await?)
+    }
+
     async fn refused(&self, cell: CellId, order: &OrderBody, message: &str) -> Result<(), Ended> {
         tracing::warn!(cell.id = %cell, message, "a cell refused an order");
         match order {
@@ -301,13 +311,8 @@ impl Fleet {
                     instance: spec.instance,
                 });
             }
-            OrderBody::Stage(spec) => {
-                let failure = StagingFailure::NoCapacity {
-                    message: message.to_owned(),
-                };
-                self.finish_task(spec.task, TaskOutcome::Failed { failure })
-                    .await?;
-            }
+            OrderBody::Stage(spec) => self.task_refused(spec.task, message).await?,
+            OrderBody::RunTask(spec) => self.task_refused(spec.task, message).await?,
             OrderBody::OpenStream { stream, .. } => self.inner.streams.give_up(*stream),
             OrderBody::Stop { .. }
             | OrderBody::ForgetInstance { .. }

@@ -44,10 +44,10 @@ pub(super) struct State {
     pub(super) waiting_tasks: HashMap<TaskId, Instant>,
     /// Sessions that began so far.
     pub(super) sessions: u64,
-    /// Builds that were ordered in this server's life and have not ended, with their cells.
-    pub(super) ordered_builds: HashMap<TaskId, CellId>,
-    /// A build could not be ordered: those without a place are read again.
-    pub(super) reread_builds: bool,
+    /// Tasks that were ordered in this server's life and have not ended, with their cells.
+    pub(super) ordered_tasks: HashMap<TaskId, CellId>,
+    /// A task could not be ordered: those without a place are read again.
+    pub(super) reread_tasks: bool,
 }
 
 /// What should run of a process.
@@ -123,8 +123,8 @@ impl State {
             failed_releases: HashMap::new(),
             waiting_tasks: HashMap::new(),
             sessions: 0,
-            ordered_builds: HashMap::new(),
-            reread_builds: false,
+            ordered_tasks: HashMap::new(),
+            reread_tasks: false,
         }
     }
 
@@ -226,10 +226,10 @@ impl State {
             .is_some_and(|link| link.session == session)
     }
 
-    /// Forgets a build.
+    /// Forgets a task.
     pub(super) fn end_task(&mut self, task: TaskId) {
         self.waiting_tasks.remove(&task);
-        self.ordered_builds.remove(&task);
+        self.ordered_tasks.remove(&task);
         self.apply(Event::TaskEnded { task });
     }
 

@@ -21,6 +21,7 @@ pub(crate) fn app(urls: &Urls, app: &records::App) -> App {
         ("droplets", format!("{own}/droplets")),
         ("revisions", format!("{own}/revisions")),
         ("deployed_revisions", format!("{own}/revisions/deployed")),
+        ("tasks", format!("{own}/tasks")),
         ("features", format!("{own}/features")),
     ]);
     for action in ["start", "stop"] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_control::records::{
     App, AppState, Binding, Build, BuildState, Destination, Droplet, Event, Job, JobState, Package,
-    PackageState, Process, Revision, Route, ServiceInstance, Snapshot,
+    PackageState, Process, Revision, Route, ServiceInstance, Snapshot, Task, TaskState,
 };
 use api_control::{IndexState, IndexStats, records};
 use model::digest::Digest;
@@ -314,6 +314,31 @@ fn events_and_revisions() {
         created_us: CREATED,
     };
     insta::assert_snapshot!("revision", shown(present::revision(&urls(), revision)));
+}
+
+#[test]
+fn tasks() {
+    let task = Task {
+        id: id(17),
+        app: id(1),
+        sequence: 7,
+        name: "migrate".into(),
+        command: Secret::new("migrate --key=hunter2".into()),
+        state: TaskState::Failed {
+            reason: "Exited with status 3".into(),
+        },
+        droplet: id(3),
+        stack: Stack("host-0123456789ab".into()),
+        limits: Limits::DEFAULT,
+        metadata: records::Metadata::default(),
+        placed: None,
+        created_by: "admin".into(),
+        created_us: CREATED,
+        updated_us: UPDATED,
+    };
+    insta::assert_snapshot!("task", shown(present::task(&urls(), &task)));
+    let listed = shown(present::task_in_list(&urls(), &task));
+    assert!(!listed.contains("command"), "{listed}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ const FLAGS: &[(&str, bool)] = &[
     ("set_roles_by_username", false),
     ("space_developer_env_var_visibility", true),
     ("space_scoped_private_broker_creation", false),
-    ("task_creation", false),
+    ("task_creation", true),
     ("unset_roles_by_username", false),
     ("user_org_creation", false),
 ];

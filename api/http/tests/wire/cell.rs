@@ -13,13 +13,13 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use model::digest::Digest;
 use model::droplet::{Image, Layer, LayerKind, Stack, UsedBuildpack};
-use model::ids::{CellId, Incarnation, InstanceId};
+use model::ids::{CellId, Incarnation, InstanceId, TaskId};
 use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
 use model::limits::Megabytes;
 use model::log::{LogLine, LogSource, OutputStream};
 use model::protocol::cell::{
     CellCapacity, CellHello, CellMessage, InstanceSpec, Isolation, Order, OrderBody, StagingSpec,
-    StreamRequest, UPGRADE, layer_blob, package_blob,
+    StreamRequest, TaskSpec, UPGRADE, layer_blob, package_blob,
 };
 use model::task::{TaskOutcome, TaskReport, TaskState};
 use tokio::net::UnixStream;
@@ -41,6 +41,7 @@ pub(crate) struct Seen {
     pub(crate) running: BTreeMap<InstanceId, InstanceSpec>,
     pub(crate) packages: Vec<Bytes>,
     pub(crate) staged: Vec<StagingSpec>,
+    pub(crate) tasks: Vec<TaskSpec>,
     logs: Vec<LogLine>,
 }
 
@@ -73,6 +74,14 @@ impl Cell {
 
     /// Begins a session with a full report of these instances; what follows is the test's matter.
     pub(crate) async fn join(&self, instances: Vec<InstanceReport>) -> Frames {
+        self.join_with(instances, vec![]).await
+    }
+
+    pub(crate) async fn join_with(
+        &self,
+        instances: Vec<InstanceReport>,
+        tasks: Vec<TaskReport>,
+    ) -> Frames {
         let request = Request::post(format!("/internal/cells/{}/session", self.id))
             .header(header::HOST, "server")
             .header(header::CONNECTION, "upgrade")
@@ -89,14 +98,7 @@ impl Cell {
             .new_codec();
         let mut frames = Framed::new(TokioIo::new(upgraded), codec);
         say(&mut frames, &CellMessage::Hello(self.hello())).await;
-        say(
-            &mut frames,
-            &CellMessage::Report {
-                instances,
-                tasks: vec![],
-            },
-        )
-        .await;
+        say(&mut frames, &CellMessage::Report { instances, tasks }).await;
         frames
     }
 
@@ -129,7 +131,7 @@ impl Cell {
         }
     }
 
-    async fn obey(&self, frames: &mut Frames, order: OrderBody) {
+    pub(crate) async fn obey(&self, frames: &mut Frames, order: OrderBody) {
         match order {
             OrderBody::Run(spec) => {
                 let address = "10.9.0.2:8080".parse().expect("an address");
@@ -203,9 +205,41 @@ impl Cell {
                 .await;
                 assert!(response.status().is_success(), "{response:?}");
             }
-            OrderBody::CancelTask { .. }
-            | OrderBody::ForgetInstance { .. }
-            | OrderBody::ForgetTask { .. } => {}
+            OrderBody::RunTask(spec) => self.run_task(frames, *spec).await,
+            OrderBody::CancelTask { task } => {
+                say_task(
+                    frames,
+                    task,
+                    TaskState::Done {
+                        outcome: TaskOutcome::Cancelled,
+                    },
+                )
+                .await;
+            }
+            OrderBody::ForgetInstance { .. } | OrderBody::ForgetTask { .. } => {}
+        }
+    }
+
+    /// A command `exit N` ends with that status; every other one runs on.
+    async fn run_task(&self, frames: &mut Frames, spec: TaskSpec) {
+        say_task(frames, spec.task, TaskState::Started).await;
+        let status = spec.command.strip_prefix("exit ");
+        let status = status.map(|status| status.parse().expect("a number"));
+        {
+            let mut seen = self.seen.lock().expect("no panic");
+            let time_ns = 10_000 + i64::try_from(seen.logs.len()).expect("few");
+            seen.logs.push(LogLine {
+                app: spec.app,
+                source: LogSource::Task(spec.name.clone()),
+                index: spec.sequence,
+                time_ns,
+                stream: OutputStream::Out,
+                bytes: b"working".to_vec(),
+            });
+            seen.tasks.push(spec.clone());
+        }
+        if let Some(status) = status {
+            say_task(frames, spec.task, ran(status)).await;
         }
     }
 
@@ -298,6 +332,23 @@ fn report(spec: &InstanceSpec, state: InstanceState) -> InstanceReport {
         state,
         since_us: store::now_us(),
     }
+}
+
+/// A command that has ended by itself.
+pub(crate) fn ran(status: i32) -> TaskState {
+    let exit = Exit {
+        reason: ExitReason::Exited,
+        status: Some(status),
+        ran_ms: 5,
+        last_lines: vec![],
+    };
+    TaskState::Done {
+        outcome: TaskOutcome::Ran { exit },
+    }
+}
+
+pub(crate) async fn say_task(frames: &mut Frames, task: TaskId, state: TaskState) {
+    say(frames, &CellMessage::Task(TaskReport { task, state })).await;
 }
 
 pub(crate) async fn next_order(frames: &mut Frames) -> OrderBody {

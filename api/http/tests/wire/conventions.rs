@@ -42,6 +42,7 @@ async fn resources_that_are_not_there_are_named_as_cf_expects() {
         (format!("/v3/droplets/{guid}"), "Droplet not found"),
         (format!("/v3/packages/{guid}"), "Package not found"),
         (format!("/v3/builds/{guid}"), "Build not found"),
+        (format!("/v3/tasks/{guid}"), "Task not found"),
         (format!("/v3/jobs/{guid}"), "Job not found"),
         ("/v3/feature_flags/moon".into(), "Feature flag not found"),
         (format!("/api/v1/read/{guid}"), "App not found"),

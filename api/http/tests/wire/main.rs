@@ -10,5 +10,6 @@ mod login;
 mod push;
 mod services;
 mod sessions;
+mod tasks;
 mod uploads;
 mod world;

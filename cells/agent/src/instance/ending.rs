@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cells_engine::ContainerExit;
 use model::instance::{Exit, ExitReason, InstanceState};
+use model::limits::Limits;
 
 use crate::ledger::InstanceRecord;
 
@@ -25,7 +26,7 @@ pub(super) enum Ending {
 }
 
 /// The end of an instance that had no container.
-pub(super) fn before_start(reason: ExitReason) -> Exit {
+pub(crate) fn before_start(reason: ExitReason) -> Exit {
     Exit {
         reason,
         status: None,
@@ -34,20 +35,25 @@ pub(super) fn before_start(reason: ExitReason) -> Exit {
     }
 }
 
-/// The end of an instance whose container has ended as `ended` says.
-pub(super) fn exit(
-    record: &InstanceRecord,
-    ended: Result<ContainerExit, String>,
-    last_lines: Vec<String>,
-) -> Exit {
-    let decided = match (&record.verdict, &record.state) {
+/// Why an instance's end was decided; none where it ends by itself.
+pub(super) fn decided(record: &InstanceRecord) -> Option<ExitReason> {
+    match (&record.verdict, &record.state) {
         (Some(verdict), _) => Some(verdict.clone()),
         (None, InstanceState::Stopping) => Some(ExitReason::Stopped),
         (None, _) => None,
-    };
+    }
+}
+
+/// The end of a container that has ended as `ended` says, and where somebody `decided` that, for this reason.
+pub(crate) fn exit(
+    decided: Option<ExitReason>,
+    limits: Limits,
+    ended: Result<ContainerExit, String>,
+    last_lines: Vec<String>,
+) -> Exit {
     match ended {
         Ok(ended) => Exit {
-            reason: decided.unwrap_or_else(|| by_itself(record, &ended)),
+            reason: decided.unwrap_or_else(|| by_itself(limits, &ended)),
             status: Some(ended.status),
             ran_ms: u64::try_from(ended.ran.as_millis()).unwrap_or(u64::MAX),
             last_lines,
@@ -61,11 +67,10 @@ pub(super) fn exit(
     }
 }
 
-fn by_itself(record: &InstanceRecord, ended: &ContainerExit) -> ExitReason {
+fn by_itself(limits: Limits, ended: &ContainerExit) -> ExitReason {
     if ended.oom_killed {
-        let limit_bytes = record.limits.memory.bytes();
         ExitReason::OutOfMemory {
-            limit_bytes,
+            limit_bytes: limits.memory.bytes(),
             peak_bytes: ended.peak_memory_bytes,
         }
     } else {
@@ -74,7 +79,7 @@ fn by_itself(record: &InstanceRecord, ended: &ContainerExit) -> ExitReason {
 }
 
 /// Cloud Foundry's line about an exit.
-pub(super) fn exit_line(exit: &Exit, exceeded_grace: Option<Duration>) -> String {
+pub(crate) fn exit_line(exit: &Exit, exceeded_grace: Option<Duration>) -> String {
     let status = exit.status.map_or_else(
         || "Exit status unknown".to_owned(),
         |status| format!("Exit status {status}"),
@@ -98,7 +103,7 @@ pub(super) fn exit_line(exit: &Exit, exceeded_grace: Option<Duration>) -> String
 }
 
 /// What the cell says when it decides to end an instance.
-pub(super) fn sentence(verdict: &ExitReason) -> String {
+pub(crate) fn sentence(verdict: &ExitReason) -> String {
     match verdict {
         ExitReason::NeverHealthy {
             timeout_s,

@@ -9,14 +9,6 @@ use model::secret::Env;
 /// Cloud Foundry's port; every container has its own network, so all have the same.
 const PORT: u16 = 8080;
 
-/// Where an instance runs.
-pub(super) struct Place<'a> {
-    pub(super) home: &'a str,
-    pub(super) path: &'a str,
-    pub(super) isolation: Isolation,
-    pub(super) port: u16,
-}
-
 /// The port the app shall listen on. Plain processes share the host's ports, so each gets a free one.
 pub(super) fn choose_port(isolation: Isolation) -> io::Result<u16> {
     match isolation {
@@ -27,10 +19,10 @@ pub(super) fn choose_port(isolation: Isolation) -> io::Result<u16> {
     }
 }
 
-/// Completes the environment that the order brought. What the platform must be right about wins over the app's own.
-pub(super) fn complete(spec: &InstanceSpec, place: &Place<'_>) -> Env {
+/// Adds to the environment that the order brought what an app that listens finds: ports, and which instance it is.
+pub(super) fn complete(spec: &InstanceSpec, isolation: Isolation, own_port: u16) -> Env {
     let mut env = spec.env.clone();
-    let port = place.port.to_string();
+    let port = own_port.to_string();
     for (name, value) in [
         ("PORT", port.as_str()),
         ("VCAP_APP_PORT", &port),
@@ -40,29 +32,21 @@ pub(super) fn complete(spec: &InstanceSpec, place: &Place<'_>) -> Env {
             "CF_INSTANCE_PORTS",
             &format!(r#"[{{"external":{port},"internal":{port}}}]"#),
         ),
-        ("CF_INSTANCE_GUID", &spec.instance.to_string()),
-        ("INSTANCE_GUID", &spec.instance.to_string()),
         ("CF_INSTANCE_INDEX", &spec.index.to_string()),
         ("INSTANCE_INDEX", &spec.index.to_string()),
-        ("USER", "vcap"),
-        ("HOME", place.home),
     ] {
         env.set(name, value);
     }
-    if place.isolation == Isolation::Process {
+    if isolation == Isolation::Process {
         // In a container, the engine knows the address only when it has made the network, and sets these itself.
         let address = Ipv4Addr::LOCALHOST.to_string();
         env.set("CF_INSTANCE_IP", address.as_str());
         env.set("CF_INSTANCE_INTERNAL_IP", address.as_str());
         env.set("CF_INSTANCE_ADDR", format!("{address}:{port}"));
     }
-    env.set_default("PATH", place.path);
-    // Diego sets en_US.UTF-8, which its root file system has. A host's own /usr surely has only C.UTF-8.
-    env.set_default("LANG", "C.UTF-8");
-    env.set_default("MEMORY_LIMIT", format!("{}m", spec.limits.memory.0));
     let application = env
         .get("VCAP_APPLICATION")
-        .map(|text| describe_instance(text, spec, place.port));
+        .map(|text| describe_instance(text, spec, own_port));
     if let Some(application) = application {
         env.set("VCAP_APPLICATION", application);
     }

@@ -15,7 +15,7 @@ use model::limits::{Limits, Megabytes};
 use model::log::LogLine;
 use model::protocol::cell::{
     CellCapacity, CellMessage, InstanceSpec, Isolation, LogQuery, OrderBody, StagingSpec,
-    StreamRequest, layer_blob, package_blob,
+    StreamRequest, TaskSpec, layer_blob, package_blob,
 };
 use model::secret::Env;
 use sha2::{Digest as _, Sha256};
@@ -191,6 +191,25 @@ impl World {
             health: HealthCheck {
                 kind,
                 ..HealthCheck::default_for("web")
+            },
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    pub(crate) fn task(&self, session: &Session) -> TaskSpec {
+        TaskSpec {
+            task: TaskId::random(),
+            app: AppId::random(),
+            app_name: "hello".into(),
+            name: "migrate".into(),
+            sequence: 7,
+            stack: session.stack(),
+            layers: vec![],
+            command: "rake db:migrate".into(),
+            env: Env::from_iter([("MONGODB_URI", "mongodb://u:hunter2@db/x")]),
+            limits: Limits {
+                memory: Megabytes(64),
+                ..Limits::DEFAULT
             },
             grace: Duration::from_secs(10),
         }

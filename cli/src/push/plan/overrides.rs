@@ -71,7 +71,7 @@ fn override_process(web: &mut ProcessSettings, options: &PushOptions) {
 }
 
 fn override_routes(app: &mut AppManifest, options: &PushOptions) {
-    if options.no_route {
+    if options.no_route || options.task {
         (app.no_route, app.random_route, app.routes) = (Some(true), None, None);
     } else if options.random_route {
         app.random_route = Some(true);
