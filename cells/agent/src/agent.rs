@@ -25,7 +25,7 @@ use crate::reports::Reports;
 use crate::server::Server;
 use crate::staging::{self, Caches};
 use crate::task::{self, Start, Task};
-use crate::{capacity, command, durable, session, stack};
+use crate::{capacity, command, durable, guard, session, stack};
 
 /// Streams to the server at the same time.
 const STREAMS: usize = 32;
@@ -60,6 +60,7 @@ impl<E: Engine> Agent<E> {
             .await
             .context("could not take over what runs on this cell")?;
         cell.tracker.spawn(session::keep(cell.clone()));
+        cell.tracker.spawn(guard::keep(cell.clone()));
         cell.shutdown.cancelled().await;
         cell.tracker.close();
         if tokio::time::timeout(LEAVE, cell.tracker.wait())

@@ -19,6 +19,7 @@ mod clock;
 mod command;
 mod config;
 mod durable;
+mod guard;
 mod instance;
 mod launch;
 mod layers;

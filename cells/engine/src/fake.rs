@@ -84,6 +84,7 @@ struct State {
     /// Specs of all starts, in order.
     started: Vec<ContainerSpec>,
     next_port: u16,
+    walls_are_down: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -124,6 +125,16 @@ impl FakeEngine {
         lock(&self.0.state)
             .by_name
             .insert(name.to_owned(), behaviour);
+    }
+
+    /// As a reload of the host's firewall does.
+    pub fn take_walls_down(&self) {
+        lock(&self.0.state).walls_are_down = true;
+    }
+
+    #[must_use]
+    pub fn walls_are_down(&self) -> bool {
+        lock(&self.0.state).walls_are_down
     }
 
     /// Specs of all starts so far.
@@ -191,6 +202,10 @@ impl Engine for FakeEngine {
 
     async fn adopt(&self) -> Result<Vec<FakeContainer>, EngineError> {
         Ok(lock(&self.0.state).containers.values().cloned().collect())
+    }
+
+    async fn restore(&self) -> Result<bool, EngineError> {
+        Ok(std::mem::take(&mut lock(&self.0.state).walls_are_down))
     }
 
     async fn sweep(&self, known: &[String]) -> Result<(), EngineError> {

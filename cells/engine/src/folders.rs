@@ -3,9 +3,11 @@
 //! A process may nest folders by the hundred thousand, far beyond what a path can name. Whoever follows them by recursion
 //! runs out of stack, by whole paths misses what lies below, and by open folders runs out of descriptors.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,22 +18,30 @@ const MAX_PATH_BYTES: usize = 512;
 /// bytes; so a limit of bytes is a limit of inodes too.
 const LEAST_BYTES: u64 = 4096;
 
-/// Bytes on disk of all below `folder`, which is followed even if it changes meanwhile; what vanishes is not counted.
-/// Symbolic links are not followed. Blocks.
+/// Bytes on disk of all below `folder`, while whoever fills it goes on; what vanishes is not counted. Symbolic links are not
+/// followed, also those that take a folder's place between two looks. Blocks.
 #[must_use]
 pub fn disk_usage(folder: &Path) -> u64 {
     let mut total = 0;
-    let mut pending = vec![Place {
-        anchor: None,
-        path: folder.to_owned(),
-    }];
+    let top = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(folder);
+    let mut pending: Vec<Place> = top
+        .into_iter()
+        .map(|top| Place {
+            anchor: Arc::new(top),
+            path: PathBuf::new(),
+        })
+        .collect();
     while let Some(place) = pending.pop() {
-        let Ok(place) = place.shortened() else {
+        let Ok(opened) = place.open() else {
             continue;
         };
-        let Ok(entries) = fs::read_dir(&place.path) else {
+        let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd())) else {
             continue;
         };
+        let place = place.shortened(opened);
         for entry in entries.flatten() {
             let Ok(found) = entry.metadata() else {
                 continue;
@@ -40,7 +50,7 @@ pub fn disk_usage(folder: &Path) -> u64 {
             if found.is_dir() {
                 pending.push(Place {
                     anchor: place.anchor.clone(),
-                    path: entry.path(),
+                    path: place.path.join(entry.file_name()),
                 });
             }
         }
@@ -50,26 +60,51 @@ pub fn disk_usage(folder: &Path) -> u64 {
 
 /// A folder to look into.
 struct Place {
-    /// Keeps the folder open at which `path` begins.
-    anchor: Option<Arc<File>>,
+    /// The folder at which `path` begins.
+    anchor: Arc<File>,
     path: PathBuf,
 }
 
 impl Place {
-    /// The same place under a name that is not too long.
-    fn shortened(self) -> io::Result<Self> {
+    #[allow(
+        unsafe_code,
+        reason = "the standard library opens no path without following links"
+    )]
+    fn open(&self) -> io::Result<File> {
+        let path = if self.path.as_os_str().is_empty() {
+            c".".to_owned()
+        } else {
+            CString::new(self.path.as_os_str().as_bytes())?
+        };
+        // SAFETY: all-zero is a valid `open_how`.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS;
+        // SAFETY: the string and `how`, of the given size, outlive the call.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                self.anchor.as_raw_fd(),
+                path.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            )
+        };
+        let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0);
+        let fd = fd.ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: a fresh descriptor.
+        Ok(unsafe { File::from_raw_fd(fd) })
+    }
+
+    /// The same place, which is `opened`, under a path that is not too long.
+    fn shortened(self, opened: File) -> Self {
         if self.path.as_os_str().len() <= MAX_PATH_BYTES {
-            return Ok(self);
+            return self;
         }
-        let folder = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)
-            .open(&self.path)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-        Ok(Self {
-            anchor: Some(Arc::new(folder)),
-            path,
-        })
+        Self {
+            anchor: Arc::new(opened),
+            path: PathBuf::new(),
+        }
     }
 }
 
@@ -159,16 +194,14 @@ mod tests {
 
     /// Nests folders as a process does that goes down step by step.
     fn nest(folder: &Path, depth: usize) {
-        let mut here = Place {
-            anchor: None,
-            path: folder.to_owned(),
-        };
+        let mut here = File::open(folder).expect("folder");
+        let path = |here: &File| PathBuf::from(format!("/proc/self/fd/{}", here.as_raw_fd()));
         for _ in 0..depth {
-            here.path.push("d");
-            fs::create_dir(&here.path).expect("folder");
-            here = here.shortened().expect("is there");
+            let next = path(&here).join("d");
+            fs::create_dir(&next).expect("folder");
+            here = File::open(next).expect("is there");
         }
-        fs::write(here.path.join("deepest"), vec![1; 100_000]).expect("file");
+        fs::write(path(&here).join("deepest"), vec![1; 100_000]).expect("file");
     }
 
     #[test]
@@ -204,6 +237,28 @@ mod tests {
         remove(&folder).expect("is removed");
         assert!(!folder.exists() && outside.join("kept").exists());
         remove(&folder).expect("what is not there is fine");
+    }
+
+    #[test]
+    fn a_folder_that_becomes_a_link_between_two_looks_is_not_followed() {
+        let top = tempfile::tempdir().expect("temp dir");
+        let outside = top.path().join("outside/a/b");
+        fs::create_dir_all(&outside).expect("folder");
+        fs::write(outside.join("large"), vec![1; 1 << 20]).expect("file");
+        let inside = top.path().join("inside");
+        fs::create_dir(&inside).expect("folder");
+        let anchor = Arc::new(File::open(&inside).expect("folder"));
+        symlink(top.path().join("outside"), inside.join("link")).expect("link");
+        for path in ["link", "link/a/b", "..", "../outside"] {
+            let place = Place {
+                anchor: anchor.clone(),
+                path: path.into(),
+            };
+            assert!(place.open().is_err(), "{path}");
+        }
+        assert!(disk_usage(&inside) < 1 << 20);
+        symlink(&inside, top.path().join("itself")).expect("link");
+        assert_eq!(disk_usage(&top.path().join("itself")), 0);
     }
 
     #[test]

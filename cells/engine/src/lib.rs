@@ -42,6 +42,10 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// All containers of this engine's state folder, running or ended but not yet removed, by [`ContainerSpec::name`].
     fn adopt(&self) -> impl Future<Output = Result<Vec<Self::Container>, EngineError>> + Send;
 
+    /// Puts back what keeps running containers apart, where somebody took it from the host. True if there was anything to
+    /// put back. Cheap enough for every other second.
+    fn restore(&self) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
     /// Removes what is left of containers that are not in `known`: mounts, cgroups, interfaces, rules, folders.
     fn sweep(&self, known: &[String]) -> impl Future<Output = Result<(), EngineError>> + Send;
 }

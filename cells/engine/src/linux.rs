@@ -29,6 +29,7 @@ mod network;
 mod probe;
 mod seccomp;
 mod stack;
+mod users;
 
 pub use probe::{ProbeError, probe};
 
@@ -62,6 +63,7 @@ struct Shared {
     network: network::Network,
     addresses: addresses::Addresses,
     filters: Vec<Vec<u8>>,
+    users: users::Users,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +87,7 @@ impl LinuxEngine {
         let filters = seccomp::filters()?;
         let stack = blocking(|| Ok(stack::HostStack::look())).await?;
         let network = network::Network::set_up(&config.cgroup, &config.network).await?;
+        let users = users::Users::find_out(&config.exe, &config.state).await?;
         raise_watchers();
         Ok(Self(Arc::new(Shared {
             config,
@@ -94,6 +97,7 @@ impl LinuxEngine {
             network,
             addresses,
             filters,
+            users,
         })))
     }
 
@@ -150,6 +154,10 @@ impl Engine for LinuxEngine {
             .collect())
     }
 
+    async fn restore(&self) -> Result<bool, EngineError> {
+        self.0.network.restore().await
+    }
+
     async fn sweep(&self, known: &[String]) -> Result<(), EngineError> {
         let known: HashSet<&str> = known.iter().map(String::as_str).collect();
         // One that resists must not keep the others.
@@ -192,7 +200,7 @@ impl LinuxContainer {
         let (config, dir) = blocking(move || {
             let shared = &this.engine.0;
             shared.records.write(&this.record)?;
-            make_scratch(&spec.dir)?;
+            make_scratch(&spec.dir, shared.users.owner(address))?;
             let cgroups = shared.cgroups.create(&spec.name, &spec.limits)?;
             let gateway = shared.network.gateway();
             let config = bundle::write(
@@ -202,6 +210,7 @@ impl LinuxContainer {
                 cgroups,
                 address,
                 gateway,
+                shared.users.outer(address),
             )?;
             Ok((config, spec.dir))
         })
@@ -244,11 +253,11 @@ fn raise_watchers() {
 }
 
 /// The folders that a container may write to: its home's upper layer and its `/tmp`.
-fn make_scratch(dir: &Path) -> Result<(), EngineError> {
+fn make_scratch(dir: &Path, owner: u32) -> Result<(), EngineError> {
     let made = || {
         let scratch = dir.join(SCRATCH);
         for (name, mode, owner) in [
-            ("upper", 0o755, VCAP),
+            ("upper", 0o755, owner),
             ("work", 0o700, 0),
             ("tmp", 0o1777, 0),
         ] {

@@ -138,6 +138,11 @@ impl Engine for ProcessEngine {
             .collect())
     }
 
+    /// Nothing on the host keeps these apart.
+    async fn restore(&self) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
     async fn sweep(&self, known: &[String]) -> Result<(), EngineError> {
         for (name, record) in self.0.records.read_all()? {
             if !known.contains(&name) {
@@ -207,6 +212,7 @@ fn configuration(spec: &ContainerSpec) -> Config {
         slipway: Extension {
             cgroups: Vec::new(),
             network: None,
+            outer_user: None,
             max_log_bytes: spec.max_log_bytes,
         },
     }

@@ -122,6 +122,11 @@ pub struct Extension {
     pub cgroups: Vec<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// The host's user and group that stand for `process.user` outside, by a user namespace of the container's own. Mounts
+    /// with the option `idmap`, and the lower layers of an overlay, show files of `process.user` as theirs. Absent where
+    /// the inside and the outside have the same users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outer_user: Option<u32>,
     /// Byte budget of `logs/current` and `logs/previous` together.
     pub max_log_bytes: u64,
 }

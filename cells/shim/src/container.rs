@@ -19,6 +19,8 @@ pub(crate) struct Inside<'a> {
     /// To the shim: one byte means "go", see also [`init::run`].
     pub(crate) shim: UnixStream,
     pub(crate) errors: OwnedFd,
+    /// The user namespace that the command is to run in, see [`crate::mapping`].
+    pub(crate) users: Option<OwnedFd>,
 }
 
 impl Inside<'_> {
@@ -56,7 +58,7 @@ impl Inside<'_> {
             None => None,
         };
         yield_under_pressure();
-        rootfs::enter(self.config, self.root, self.linux)?;
+        rootfs::enter(self.config, self.root, self.linux, self.users.as_ref())?;
 
         let mut go = [0; 1];
         self.shim
@@ -71,7 +73,7 @@ impl Inside<'_> {
             network::connect(network, prepared)
                 .map_err(|error| format!("set up the network: {error}"))?;
         }
-        privileges::drop_all(&self.config.process)?;
+        privileges::drop_all(&self.config.process, self.users.as_ref())?;
         // A change of user clears the parent-death signal, and makes the process visible to others of that user.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
             .map_err(|error| format!("tie to the shim: {error}"))?;

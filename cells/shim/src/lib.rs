@@ -15,6 +15,7 @@ mod container;
 mod control;
 mod init;
 mod logs;
+mod mapping;
 mod network;
 mod privileges;
 pub mod protocol;
@@ -26,6 +27,10 @@ mod sys;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// `EXE shim --check-mapping DIR` ends with 0 if containers with their files in `DIR` can have users of their own, and else
+/// says on standard output why not.
+pub const CHECK_MAPPING: &str = "--check-mapping";
+
 /// Runs the shim with the arguments after the word `shim` and returns the exit code of the process.
 ///
 /// Call it as the very first thing in `main`, before any thread or runtime exists. It returns at once in the process
@@ -33,6 +38,7 @@ use std::path::PathBuf;
 pub fn main(args: &[OsString]) -> i32 {
     let dir = match args {
         [flag, dir] if flag == "--dir" => PathBuf::from(dir),
+        [flag, dir] if flag == CHECK_MAPPING => return mapping::check(&PathBuf::from(dir)),
         _ => return 2,
     };
     sys::close_inherited();

@@ -2,15 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::config::Process;
 use crate::sys;
 
-/// Resource limits, then capabilities, groups, user. Afterwards the process cannot get anything back.
-pub(crate) fn drop_all(process: &Process) -> Result<(), String> {
+/// Resource limits, then the host's users, capabilities, groups, user. Afterwards the process cannot get anything back.
+pub(crate) fn drop_all(process: &Process, users: Option<&OwnedFd>) -> Result<(), String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     for limit in &process.rlimits {
         sys::set_rlimit(limit).map_err(|error| format!("limit {:?}: {error}", limit.kind))?;
+    }
+    if let Some(users) = users {
+        // Gives all capabilities anew, over nothing but this namespace, so it comes before they are dropped.
+        sys::enter_user_namespace(users.as_fd()).map_err(failed("enter the user namespace"))?;
     }
     // The bounding set can only be emptied while CAP_SETPCAP is there, the user only be changed while CAP_SETUID is.
     for capability in 0..=last_capability() {

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::{Config, Linux, Mount, Root};
-use crate::sys;
+use crate::{mapping, sys};
 
 /// Device nodes that a container has, as binds of the host's.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -21,8 +21,14 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
-/// Builds the file tree in the current mount namespace and moves into it.
-pub(crate) fn enter(config: &Config, root: &Root, linux: &Linux) -> Result<(), String> {
+/// Builds the file tree in the current mount namespace and moves into it. `users` is the container's user namespace, where
+/// it has one.
+pub(crate) fn enter(
+    config: &Config,
+    root: &Root,
+    linux: &Linux,
+    users: Option<&OwnedFd>,
+) -> Result<(), String> {
     sys::mount(
         "none",
         Path::new("/"),
@@ -33,7 +39,7 @@ pub(crate) fn enter(config: &Config, root: &Root, linux: &Linux) -> Result<(), S
     .map_err(|error| format!("make mounts private: {error}"))?;
     let root_fd = bind_root(root).map_err(|error| format!("bind the root folder: {error}"))?;
     for mount in &config.mounts {
-        place(root_fd.as_fd(), mount)
+        place(root_fd.as_fd(), mount, users)
             .map_err(|error| format!("mount {} ({}): {error}", mount.destination, mount.kind))?;
         if mount.destination == "/dev" {
             fill_dev(root_fd.as_fd(), root).map_err(|error| format!("fill /dev: {error}"))?;
@@ -58,7 +64,7 @@ fn bind_root(root: &Root) -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
-fn place(root: BorrowedFd<'_>, mount: &Mount) -> io::Result<()> {
+fn place(root: BorrowedFd<'_>, mount: &Mount, users: Option<&OwnedFd>) -> io::Result<()> {
     let destination = Path::new(&mount.destination);
     let options = Options::parse(&mount.options);
     if mount.kind == "bind" {
@@ -66,7 +72,15 @@ fn place(root: BorrowedFd<'_>, mount: &Mount) -> io::Result<()> {
         let tree = sys::clone_mount(source, options.recursive)?;
         let target = mount_point(root, destination, std::fs::metadata(source)?.is_dir())?;
         sys::set_mount_attributes(tree.as_fd(), options.attributes, options.recursive)?;
+        if let Some(users) = users.filter(|_| options.mapped) {
+            sys::map_mount(tree.as_fd(), users.as_fd())?;
+        }
         return sys::attach_mount(tree.as_fd(), target.as_fd());
+    }
+    if let Some(users) = users.filter(|_| mount.kind == "overlay") {
+        for layer in options.lower_layers() {
+            mapping::cover(layer, users)?;
+        }
     }
     let target = mount_point(root, destination, true)?;
     let target = PathBuf::from(format!("/proc/self/fd/{}", target.as_raw_fd()));
@@ -180,6 +194,7 @@ fn bind(source: &Path, target: &Path, attributes: u64) -> io::Result<()> {
 struct Options {
     attributes: u64,
     recursive: bool,
+    mapped: bool,
     data: String,
 }
 
@@ -188,6 +203,7 @@ impl Options {
         let mut parsed = Self {
             attributes: 0,
             recursive: false,
+            mapped: false,
             data: String::new(),
         };
         for option in options {
@@ -197,6 +213,7 @@ impl Options {
                 "nodev" => parsed.attributes |= sys::MOUNT_NODEV,
                 "noexec" => parsed.attributes |= sys::MOUNT_NOEXEC,
                 "rbind" => parsed.recursive = true,
+                "idmap" => parsed.mapped = true,
                 "bind" | "rw" => {}
                 data => {
                     if !parsed.data.is_empty() {
@@ -207,6 +224,18 @@ impl Options {
             }
         }
         parsed
+    }
+
+    /// Of an overlay.
+    fn lower_layers(&self) -> impl Iterator<Item = &Path> {
+        let lower = self
+            .data
+            .split(',')
+            .find_map(|option| option.strip_prefix("lowerdir="));
+        lower
+            .into_iter()
+            .flat_map(|lower| lower.split(':'))
+            .map(Path::new)
     }
 
     fn mount_flags(&self) -> libc::c_ulong {

@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::logs::{Lines, LogWriter};
 use crate::protocol::{self, Event, Handover, State};
 use crate::running::Running;
-use crate::sys;
+use crate::{mapping, sys};
 
 /// Runs the shim in `dir`; the engine is on standard input. Returns the exit code of the process.
 pub(crate) fn run(dir: &Path) -> i32 {
@@ -160,16 +160,27 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
         out: child_out,
         err: child_err,
     };
+    let user = config.process.user;
+    let users = match config.slipway.outer_user {
+        Some(outer) if config.linux.is_some() => {
+            Some(mapping::make(user.uid, outer).map_err(failed("make the container's users"))?)
+        }
+        _ => None,
+    };
     let keep = [&streams.out, &streams.err, &child_errors].map(AsRawFd::as_raw_fd);
-    let keep = [keep[0], keep[1], keep[2], child_socket.as_raw_fd()];
+    let socket = child_socket.as_raw_fd();
+    let users_fd = users.as_ref().map_or(socket, AsRawFd::as_raw_fd);
+    let keep = [keep[0], keep[1], keep[2], socket, users_fd];
 
     let (pid, pidfd) = match (&config.linux, &config.root) {
         (Some(linux), Some(root)) => {
-            let user = config.process.user;
+            let (uid, gid) = config
+                .slipway
+                .outer_user
+                .map_or((user.uid, user.gid), |outer| (outer, outer));
             // So that the command may open /dev/stdout; these pipes are ours alone.
             for pipe in [&streams.out, &streams.err] {
-                sys::chown_fd(pipe.as_fd(), user.uid, user.gid)
-                    .map_err(failed("hand over the output"))?;
+                sys::chown_fd(pipe.as_fd(), uid, gid).map_err(failed("hand over the output"))?;
             }
             match sys::clone_into(container::clone_flags(linux))
                 .map_err(failed("make namespaces"))?
@@ -186,6 +197,7 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
                         streams,
                         shim: child_socket,
                         errors: child_errors,
+                        users,
                     }
                     .run()
                 }

@@ -138,6 +138,17 @@ pub(crate) fn kill(pid: i32, signal: c_int) -> io::Result<()> {
     check_int(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// Waits for a child of this process to end.
+pub(crate) fn wait_for(pid: i32) -> io::Result<()> {
+    loop {
+        // SAFETY: a null status is allowed.
+        match check_int(unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            waited => return waited.map(drop),
+        }
+    }
+}
+
 /// Ends the process without running destructors or exit handlers, as a forked child must.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: never returns.
@@ -152,6 +163,19 @@ pub(crate) fn new_session() -> io::Result<()> {
 pub(crate) fn unshare(flags: c_int) -> io::Result<()> {
     // SAFETY: plain integers.
     check_int(unsafe { libc::unshare(flags) }).map(drop)
+}
+
+/// Enters the user namespace that `fd` refers to, with all capabilities in it and none outside.
+pub(crate) fn enter_user_namespace(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: plain integers on an open descriptor.
+    check_int(unsafe { libc::setns(fd.as_raw_fd(), libc::CLONE_NEWUSER) }).map(drop)
+}
+
+/// Becomes a user without rights that may make namespaces nevertheless, so that they belong to that user.
+pub(crate) fn lend_rights_to(user: u32) -> io::Result<()> {
+    const NO_SETUID_FIXUP: c_ulong = 1 << 2;
+    prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP)?;
+    drop_groups_and_user(user, user)
 }
 
 /// A pipe whose ends close on exec: (read, write).
@@ -204,7 +228,7 @@ pub(crate) fn close_on_exec_from(first: c_uint) -> io::Result<()> {
 /// Closes every descriptor above 2 but those in `keep`, whose owners in this process stay the callers.
 ///
 /// Only for a forked child that never returns to the code which owns the others.
-pub(crate) fn close_all_but(keep: [RawFd; 4]) {
+pub(crate) fn close_all_but(keep: [RawFd; 5]) {
     let mut keep = keep.map(RawFd::cast_unsigned);
     keep.sort_unstable();
     let mut first: c_uint = 3;

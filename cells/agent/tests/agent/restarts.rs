@@ -125,3 +125,15 @@ async fn an_agent_without_a_server_waits_for_it() {
     assert_eq!(session.instances.len(), 1);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn walls_that_somebody_took_down_are_put_up_without_a_start() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    running(&world, &mut session).await;
+    for _ in 0..2 {
+        world.engine.take_walls_down();
+        super::world::eventually(|| !world.engine.walls_are_down()).await;
+    }
+    assert_eq!(world.engine.started().len(), 1);
+}

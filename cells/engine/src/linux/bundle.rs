@@ -63,6 +63,7 @@ pub(super) fn write(
     cgroup_dirs: Vec<PathBuf>,
     address: Ipv4Addr,
     gateway: Ipv4Addr,
+    outer_user: Option<u32>,
 ) -> Result<Config, EngineError> {
     let root = spec.dir.join(ROOT);
     let resolver = resolver::for_containers(gateway);
@@ -95,7 +96,7 @@ pub(super) fn write(
             readonly: true,
         }),
         hostname: Some(spec.hostname.clone()),
-        mounts: mounts(spec, stack, cgroups)?,
+        mounts: mounts(spec, stack, cgroups, outer_user.is_some())?,
         linux: Some(Linux {
             namespaces: [N::Pid, N::Mount, N::Ipc, N::Uts, N::Network, N::Cgroup]
                 .map(|kind| Namespace { kind })
@@ -110,6 +111,7 @@ pub(super) fn write(
                 address,
                 gateway,
             }),
+            outer_user,
             max_log_bytes: spec.max_log_bytes,
         },
     })
@@ -164,6 +166,7 @@ fn mounts(
     spec: &ContainerSpec,
     stack: &HostStack,
     cgroups: &Cgroups,
+    mapped: bool,
 ) -> Result<Vec<Mount>, EngineError> {
     let mount = |destination: &str, kind: &str, options: &[&str]| Mount {
         destination: destination.to_owned(),
@@ -239,12 +242,13 @@ fn mounts(
     )?);
     mounts.push(home(spec, &scratch, bind)?);
     for extra in &spec.mounts {
-        let protection = if extra.writable { "rw" } else { "ro" };
-        mounts.push(bind(
-            &extra.source,
-            &extra.target,
-            &["bind", protection, "nosuid", "nodev"],
-        )?);
+        // What is only read is for everybody; what is written stays `vcap`'s, whichever user of the host that is this time.
+        let options: &[&str] = match (extra.writable, mapped) {
+            (true, true) => &["bind", "rw", "nosuid", "nodev", "idmap"],
+            (true, false) => &["bind", "rw", "nosuid", "nodev"],
+            (false, _) => &["bind", "ro", "nosuid", "nodev"],
+        };
+        mounts.push(bind(&extra.source, &extra.target, options)?);
     }
     Ok(mounts)
 }

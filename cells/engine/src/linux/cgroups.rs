@@ -353,6 +353,12 @@ fn limit_v1(
         if with_swap.exists() {
             write(&with_swap, &bytes)?;
         }
+        // v1 counts what sockets of TCP hold beside all other memory, and without a limit not at all: one app could use up
+        // what the host has for everybody's connections.
+        let sockets = dir.join("memory.kmem.tcp.limit_in_bytes");
+        if sockets.exists() {
+            write(&sockets, &bytes)?;
+        }
     }
     if hierarchy.has("cpu") {
         write(&dir.join("cpu.shares"), &shares(limits).to_string())?;
@@ -482,6 +488,117 @@ mod tests {
             ("/sys/fs/cgroup/pids", false, "pids"),
         ];
         assert_eq!(got, want);
+    }
+
+    fn limits() -> ContainerLimits {
+        ContainerLimits {
+            memory: model::limits::Megabytes(64),
+            disk: model::limits::Megabytes(64),
+            cpu_weight: 50,
+            pids: 99,
+            open_files: 1024,
+        }
+    }
+
+    /// A folder with the files that the kernel would have made.
+    fn pretend(folder: &Path, files: &[(&str, &str)]) {
+        std::fs::create_dir_all(folder).expect("folder");
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).expect("file");
+        }
+    }
+
+    #[test]
+    fn the_unified_hierarchy_shares_out_controllers_and_limits_a_container() {
+        let mount = tempfile::tempdir().expect("temp dir");
+        let controllers = ["cpu", "cpuset", "memory", "pids"].map(str::to_owned);
+        let mut hierarchy = Hierarchy {
+            mount: mount.path().to_owned(),
+            unified: true,
+            controllers: controllers.into(),
+        };
+        let read = |path: &str| std::fs::read_to_string(mount.path().join(path)).expect("file");
+        hierarchy.make_parent("parent").expect("makes it");
+        // Each write replaces the one before in a plain file, where the kernel adds up.
+        assert_eq!(read("cgroup.subtree_control"), "+pids");
+        assert_eq!(read("parent/cgroup.subtree_control"), "+pids");
+        pretend(
+            &mount.path().join("parent/a"),
+            &[("memory.swap.max", "max")],
+        );
+        let cgroups = Cgroups {
+            parent: "parent".to_owned(),
+            hierarchies: vec![hierarchy],
+        };
+        let dirs = cgroups.create("a", &limits()).expect("limits it");
+        assert_eq!(dirs, [mount.path().join("parent/a")]);
+        let written = [
+            ("memory.max", "67108864"),
+            ("memory.swap.max", "0"),
+            ("cpu.weight", "20"),
+            ("pids.max", "99"),
+        ];
+        for (file, value) in written {
+            assert_eq!(read(&format!("parent/a/{file}")), value, "{file}");
+        }
+        let view = cgroups.views("a");
+        let root = PathBuf::from("/sys/fs/cgroup");
+        assert_eq!(view, [(mount.path().join("parent/a"), root)]);
+        pretend(
+            &mount.path().join("parent/a"),
+            &[
+                ("cpu.stat", "usage_usec 2500000\nuser_usec 1\n"),
+                ("memory.current", "5000000\n"),
+                ("memory.stat", "anon 1\ninactive_file 1000000\n"),
+                ("cgroup.procs", "12\n34\n"),
+            ],
+        );
+        assert_eq!(cgroups.usage("a"), (Duration::from_millis(2500), 4_000_000));
+        assert_eq!(cgroups.pids("a"), [12, 34]);
+        assert_eq!(cgroups.names().expect("reads"), ["a".to_owned()].into());
+    }
+
+    #[test]
+    fn processes_at_the_top_of_a_containers_hierarchy_make_way() {
+        let mount = tempfile::tempdir().expect("temp dir");
+        // The host's own top has no type, and its processes stay.
+        pretend(mount.path(), &[("cgroup.procs", "7\n")]);
+        vacate(mount.path()).expect("nothing to do");
+        assert!(!mount.path().join("init").exists());
+        pretend(mount.path(), &[("cgroup.type", "domain\n")]);
+        vacate(mount.path()).expect("moves");
+        let moved = std::fs::read_to_string(mount.path().join("init/cgroup.procs"));
+        assert_eq!(moved.expect("moved"), "7");
+    }
+
+    #[test]
+    fn version_one_limits_sockets_and_devices_too() {
+        let mount = tempfile::tempdir().expect("temp dir");
+        let controllers = ["memory", "pids", "cpu", "devices"].map(str::to_owned);
+        let hierarchy = Hierarchy {
+            mount: mount.path().to_owned(),
+            unified: false,
+            controllers: controllers.into(),
+        };
+        let optional = [
+            ("memory.memsw.limit_in_bytes", ""),
+            ("memory.kmem.tcp.limit_in_bytes", ""),
+        ];
+        pretend(mount.path(), &optional);
+        limit_v1(&hierarchy, mount.path(), &limits()).expect("limits it");
+        let read = |file: &str| std::fs::read_to_string(mount.path().join(file)).expect("file");
+        for file in [
+            "memory.limit_in_bytes",
+            "memory.memsw.limit_in_bytes",
+            "memory.kmem.tcp.limit_in_bytes",
+        ] {
+            assert_eq!(read(file), "67108864", "{file}");
+        }
+        assert_eq!(
+            (read("cpu.shares"), read("pids.max")),
+            ("512".to_owned(), "99".to_owned())
+        );
+        assert_eq!(read("devices.deny"), "a");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::addresses;
 use crate::{EngineError, NetworkConfig};
@@ -73,6 +74,10 @@ pub(super) trait Host: Send + Sync {
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 }
 
+/// Looking at other people's tables may take programs of theirs, so it is done in one round of so many only. What is missing
+/// there closes the way out, and opens none.
+const ROUNDS_TO_FORWARD: u32 = 15;
+
 /// The network of one engine.
 #[derive(Debug)]
 pub(super) struct Network {
@@ -80,6 +85,8 @@ pub(super) struct Network {
     kernel: Kernel,
     names: Names,
     platform_ports: Vec<u16>,
+    /// How often the walls were looked after.
+    rounds: AtomicU32,
 }
 
 /// What the engine's things are called on the host.
@@ -122,27 +129,51 @@ impl Network {
             kernel: Kernel,
             names: Names::of(engine),
             platform_ports: config.platform_ports.iter().map(SocketAddr::port).collect(),
+            rounds: AtomicU32::new(1),
         };
-        set_sysctl("net/ipv4/ip_forward", "1")?;
         network
             .kernel
             .make_unreachable(base, addresses::PREFIX)
             .await?;
         network.install_filter().await?;
-        forward::allow(&network.names).await?;
+        network.let_through().await?;
         Ok(network)
     }
 
     async fn install_filter(&self) -> Result<(), EngineError> {
         let resolver = resolver::for_containers(self.gateway()).forward_to;
-        let rules = filter::Rules {
+        filter::install(&self.rules(resolver)).await
+    }
+
+    fn rules(&self, resolver: Option<Ipv4Addr>) -> filter::Rules<'_> {
+        filter::Rules {
             names: &self.names,
             base: self.base,
             gateway: self.gateway(),
             platform_ports: &self.platform_ports,
             resolver,
-        };
-        filter::install(&rules).await
+        }
+    }
+
+    /// Puts back what somebody took away: firewalls flush all tables when they are reloaded. Returns whether it had to.
+    pub(super) async fn restore(&self) -> Result<bool, EngineError> {
+        // Without a resolver there are the fewest rules; a resolver that has changed is no reason to act.
+        let whole = filter::is_whole(&self.rules(None)).await?;
+        if !whole {
+            self.install_filter().await?;
+        }
+        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+        if !whole || round.is_multiple_of(ROUNDS_TO_FORWARD) {
+            self.let_through().await?;
+        }
+        Ok(!whole)
+    }
+
+    /// Makes the host forward packets of containers. A Docker daemon may have started meanwhile, and with it a policy to
+    /// drop what is forwarded.
+    async fn let_through(&self) -> Result<(), EngineError> {
+        set_sysctl("net/ipv4/ip_forward", "1")?;
+        forward::allow(&self.names).await
     }
 
     pub(super) const fn gateway(&self) -> Ipv4Addr {
@@ -151,16 +182,14 @@ impl Network {
 
     /// Links the container with this address, whose init is `pid`, to the host.
     pub(super) async fn connect(&self, address: Ipv4Addr, pid: i32) -> Result<(), EngineError> {
-        // Somebody may have flushed all tables, as firewalls do when they are reloaded.
-        if !filter::exists(&self.names).await? {
+        if !filter::is_whole(&self.rules(None)).await? {
             tracing::warn!(
                 table = self.names.table,
                 "the packet filter around containers was removed and is installed again"
             );
             self.install_filter().await?;
         }
-        // A Docker daemon may have started since, and with it a policy to drop what is forwarded.
-        forward::allow(&self.names).await?;
+        self.let_through().await?;
         let name = self.link_name(address);
         self.kernel.remove_link(&name).await?;
         self.kernel
@@ -240,6 +269,7 @@ mod tests {
             kernel: Kernel,
             names: one.clone(),
             platform_ports: Vec::new(),
+            rounds: AtomicU32::new(0),
         };
         let last = network.link_name(Ipv4Addr::new(10, 1, 31, 254));
         assert!(last.ends_with("-ffe") && last.len() <= 15, "{last}");

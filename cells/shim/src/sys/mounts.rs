@@ -76,20 +76,36 @@ pub(crate) fn set_mount_attributes(
         propagation: 0,
         userns_fd: 0,
     };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let below = if recursive { libc::AT_RECURSIVE } else { 0 };
+    set_attributes(mount, &attr, libc::AT_EMPTY_PATH | below)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attr: &MountAttr, flags: c_int) -> io::Result<()> {
     let (number, size) = (libc::SYS_mount_setattr, size_of::<MountAttr>());
-    // SAFETY: pointers to a static string and to a live local of the given size.
+    // SAFETY: pointers to a static string and to a struct of the given size that outlives the call.
     check(unsafe {
         libc::syscall(
             number,
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size,
         )
     })
     .map(drop)
+}
+
+/// Makes a detached mount show the users of the namespace `users` as those that they are outside of it.
+pub(crate) fn map_mount(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: users.as_raw_fd() as u64,
+    };
+    set_attributes(mount, &attr, libc::AT_EMPTY_PATH)
 }
 
 /// Attaches a detached mount on top of the file or folder that `target` refers to.

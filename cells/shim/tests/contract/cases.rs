@@ -141,7 +141,8 @@ pub(crate) async fn later_layers_win_and_writing_leaves_them_alone<E: Engine>(be
         std::fs::write(layer.join("app/both"), name).expect("file");
         std::fs::write(layer.join("app").join(name), name).expect("file");
         // A plain process belongs to whoever runs the engine.
-        for path in [&layer, &layer.join("app")]
+        let app = layer.join("app");
+        for path in [&layer, &app, &app.join("both"), &app.join(name)]
             .into_iter()
             .filter(|_| !bed.is_process())
         {

@@ -115,6 +115,127 @@ fn the_inside_has_no_rights() {
 }
 
 #[test]
+fn every_container_is_a_user_of_its_own_to_the_host_and_vcap_inside() {
+    bed::linux(async |bed| {
+        let layer = bed.dir("layer");
+        std::fs::create_dir_all(&layer).expect("folder");
+        std::fs::write(layer.join("file"), "old").expect("file");
+        std::fs::create_dir_all(bed.dir("kept")).expect("folder");
+        for path in [&layer, &layer.join("file"), &bed.dir("kept")] {
+            std::os::unix::fs::chown(path, Some(VCAP), Some(VCAP)).expect("root");
+        }
+        let script = "cd; stat -c '%u %g' file .; id -u; echo new > file && cat file; touch /mnt/kept/$(hostname) && stat -c %u /mnt/kept/*
+            cat /proc/self/uid_map | tr -s ' '; echo ready; sleep 1000";
+        let mut users = Vec::new();
+        for name in ["a", "b"] {
+            let mut spec = bed.spec(name, script);
+            spec.env.set("HOME", "/home/vcap");
+            spec.layers = vec![layer.clone()];
+            spec.mounts = vec![Mount {
+                source: bed.dir("kept"),
+                target: "/mnt/kept".to_owned(),
+                writable: true,
+            }];
+            bed.start(spec).await;
+            bed.until_written(name, "ready").await;
+            let output: Vec<_> = bed.output(name).into_iter().map(|(_, line)| line).collect();
+            assert_eq!(
+                &output[..4],
+                [
+                    format!("{VCAP} {VCAP}"),
+                    format!("{VCAP} {VCAP}"),
+                    VCAP.to_string(),
+                    "new".to_owned()
+                ]
+            );
+            let state = std::fs::read_to_string(bed.dir(name).join("state.json")).expect("state");
+            let state: cells_shim::protocol::State = serde_json::from_str(&state).expect("parses");
+            let status =
+                std::fs::read_to_string(format!("/proc/{}/status", state.pid)).expect("alive");
+            let user = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Uid:\t"))
+                .expect("a user")
+                .split('\t')
+                .next()
+                .expect("a number")
+                .to_owned();
+            assert_ne!(user, VCAP.to_string());
+            assert!(
+                output
+                    .iter()
+                    .any(|line| line.trim() == format!("{VCAP} {user} 1")),
+                "{output:?}"
+            );
+            users.push(user);
+        }
+        assert_ne!(users[0], users[1]);
+        // What is kept from one container to the next belongs to none of them.
+        for name in ["a", "b"] {
+            let file = std::fs::metadata(bed.dir("kept").join(name)).expect("made");
+            assert_eq!(std::os::unix::fs::MetadataExt::uid(&file), VCAP);
+        }
+        assert_eq!(
+            std::fs::read_to_string(layer.join("file")).expect("untouched"),
+            "old"
+        );
+    });
+}
+
+#[test]
+fn where_users_cannot_be_mapped_containers_share_one_and_run_all_the_same() {
+    bed::in_own_network(async || {
+        let root = Arc::new(tempfile::tempdir().expect("temp dir"));
+        let (cgroup, state) = (bed::cgroup_name(), root.path().join("state"));
+        // An overlay cannot be mapped, as where the data folder lies in somebody else's container.
+        enter_new_mounts();
+        for folder in ["lower", "upper", "work", "state"] {
+            std::fs::create_dir(root.path().join(folder)).expect("folder");
+        }
+        let at = |name: &str| root.path().join(name).display().to_string();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            at("lower"),
+            at("upper"),
+            at("work")
+        );
+        let mount = |args: &[&str]| {
+            let done = Command::new(args[0]).args(&args[1..]).status();
+            assert!(done.expect("runs").success(), "{args:?}");
+        };
+        let place = state.display().to_string();
+        mount(&["mount", "-t", "overlay", "-o", &options, "overlay", &place]);
+        let engine = LinuxEngine::new(bed::linux_config(root.path(), &cgroup))
+            .await
+            .expect("engine");
+        let bed = Bed {
+            engine: engine.clone(),
+            root: root.clone(),
+        };
+        let script = "touch ~/file && stat -c %u ~/file; tr -s ' ' < /proc/self/uid_map";
+        let mut spec = bed.spec("a", script);
+        spec.env.set("HOME", "/home/vcap");
+        let (exit, output) = bed.run_spec(spec).await;
+        assert_eq!(
+            (exit.status, output),
+            (0, format!("{VCAP}\n 0 0 4294967295\n"))
+        );
+        engine.uninstall().await.expect("uninstalls");
+        mount(&["umount", &place]);
+    });
+}
+
+/// So that this thread's mounts are its own.
+#[allow(unsafe_code, reason = "the standard library has no namespaces")]
+fn enter_new_mounts() {
+    // SAFETY: plain integers; changes this thread and those it starts only.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+    let private = ["--make-rprivate", "/"];
+    let done = Command::new("mount").args(private).status();
+    assert!(done.expect("mount runs").success());
+}
+
+#[test]
 fn only_usual_kinds_of_sockets_are_made() {
     bed::linux(async |bed| {
         // Unix, IPv4, netlink; the kernel's cryptography, virtual machines, clusters.

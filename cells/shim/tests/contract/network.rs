@@ -162,6 +162,40 @@ fn the_walls_stand_again_when_somebody_has_flushed_all_tables() {
 }
 
 #[test]
+fn the_walls_of_running_containers_are_put_back() {
+    bed::linux(async |bed| {
+        bed.start(bed.spec("a", "sleep 1000")).await;
+        assert!(
+            !bed.engine.restore().await.expect("looks"),
+            "nothing is missing"
+        );
+        let kernel = Connection::<Nftables>::new().expect("netlink");
+        let table = kernel.list_tables_in(Family::Ip).await.expect("tables");
+        let table = table.first().expect("ours").name.clone();
+        let rules = async || {
+            let rules = kernel.list_rules(&table, Family::Ip).await;
+            rules.expect("rules").len()
+        };
+        let whole = rules().await;
+        // A table that was emptied stands there and keeps nobody out.
+        kernel
+            .flush_table(table.as_str(), Family::Ip)
+            .await
+            .expect("flushed");
+        assert_eq!(rules().await, 0);
+        assert!(bed.engine.restore().await.expect("restores"));
+        assert_eq!(rules().await, whole);
+        kernel
+            .del_table(table.as_str(), Family::Ip)
+            .await
+            .expect("deleted");
+        assert!(bed.engine.restore().await.expect("restores"));
+        assert_eq!(rules().await, whole);
+        assert!(!bed.engine.restore().await.expect("looks"));
+    });
+}
+
+#[test]
 fn egress_works_where_docker_drops_what_is_forwarded() {
     let outside = Ipv4Addr::new(198, 51, 100, 7);
     let inside = Ipv4Addr::new(198, 51, 100, 1);

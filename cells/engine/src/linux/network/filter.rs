@@ -2,12 +2,14 @@
 //!
 //! What a container may do: reach the outside through the host's address; reach services of the host, by the gateway's
 //! address also those that listen on the loopback address only. What it may not: reach another container, a link-local
-//! or metadata address, or a port of the platform.
+//! or metadata address, or a port of the platform, or fill the host's one table of connections.
 
 use std::net::Ipv4Addr;
 
+use nlink::netlink::nftables::expr::{DynsetExpr, DynsetOp, ElementStatement};
 use nlink::netlink::nftables::{
-    BaseChain, Chain, CtState, Family, FilterHook, NatHook, Policy, Priority, Rule, Transaction,
+    BaseChain, Chain, CtDirection, CtState, Family, FilterHook, NatHook, PacketField, Policy,
+    Priority, Register, Rule, Set, Transaction,
 };
 use nlink::netlink::{Connection, Nftables};
 
@@ -27,6 +29,12 @@ const METADATA: [Ipv4Addr; 2] = [
 const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 const WIRE_SERVER_PORTS: [u16; 2] = [80, 32_526];
 
+/// The set of addresses from which connections were made, with how many each has now.
+const FLOWS: &str = "flows";
+/// Connections that one container may have outwards at a time: as many as a process may have open files. The host's table
+/// holds 262,144 for all, by default, and no new connection of anybody once it is full.
+const MAX_FLOWS: u32 = 16_384;
+
 pub(super) struct Rules<'a> {
     pub(super) names: &'a Names,
     pub(super) base: Ipv4Addr,
@@ -38,6 +46,16 @@ pub(super) struct Rules<'a> {
 
 /// Replaces the table in one transaction, so that no packet meets half of it.
 pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
+    let Err(error) = install_with(rules, true).await else {
+        return Ok(());
+    };
+    // Kernels can be built without the part that counts.
+    install_with(rules, false).await?;
+    tracing::warn!(%error, "connections of a container are not limited in number");
+    Ok(())
+}
+
+async fn install_with(rules: &Rules<'_>, counting: bool) -> Result<(), EngineError> {
     let failed = || netlink(format!("install the packet filter {}", rules.names.table));
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
     let table = rules.names.table.as_str();
@@ -52,10 +70,30 @@ pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
         .map_err(failed())?
         .into_iter()
         .fold(fresh, Transaction::add_chain);
-    let complete = list(rules)
-        .into_iter()
-        .fold(with_chains, Transaction::add_rule);
+    let counted = if counting {
+        let set = Set::new(table, FLOWS).family(Family::Ip).dynamic();
+        with_chains
+            .add_set(set.size(1 << (32 - PREFIX)))
+            .add_rule(count(rules.names))
+    } else {
+        with_chains
+    };
+    let complete = list(rules).into_iter().fold(counted, Transaction::add_rule);
     complete.commit(&kernel).await.map_err(failed())
+}
+
+/// Whether the table is there with all its rules. Who changes single rules meant it; who flushed them did not mean us.
+pub(super) async fn is_whole(rules: &Rules<'_>) -> Result<bool, EngineError> {
+    if !exists(rules.names).await? {
+        return Ok(false);
+    }
+    let failed = netlink("open a netlink socket");
+    let kernel = Connection::<Nftables>::new().map_err(failed)?;
+    let found = listed!(
+        "list the rules around containers",
+        kernel.list_rules(&rules.names.table, Family::Ip)
+    )?;
+    Ok(found.len() >= list(rules).len())
 }
 
 pub(super) async fn exists(names: &Names) -> Result<bool, EngineError> {
@@ -83,6 +121,7 @@ fn chains(table: &str) -> nlink::Result<Vec<Chain>> {
     let nat = |hook, priority| BaseChain::nat(hook, priority).policy(Policy::Accept);
     [
         ("guard", filter(FilterHook::Prerouting, Priority::Raw)),
+        ("count", filter(FilterHook::Prerouting, Priority::Mangle)),
         ("to-host", nat(NatHook::Prerouting, Priority::DstNat)),
         ("host", filter(FilterHook::Input, Priority::Filter)),
         ("forward", filter(FilterHook::Forward, Priority::Filter)),
@@ -91,6 +130,21 @@ fn chains(table: &str) -> nlink::Result<Vec<Chain>> {
     .into_iter()
     .map(|(name, base)| Ok(Chain::new(table, name)?.family(Family::Ip).base(base)))
     .collect()
+}
+
+/// Drops the packet that would begin one connection too many of its sender.
+fn count(names: &Names) -> Rule {
+    let over = ElementStatement::Connlimit {
+        count: MAX_FLOWS,
+        over: true,
+    };
+    let flows = DynsetExpr::new(DynsetOp::Add, FLOWS, Register::R0).statement(over);
+    Rule::new(&names.table, "count")
+        .family(Family::Ip)
+        .match_iif_prefix(&names.link_prefix)
+        .match_ct_state(CtState::NEW)
+        .dynset(PacketField::Ip4Saddr, flows)
+        .drop()
 }
 
 fn list(rules: &Rules<'_>) -> Vec<Rule> {
@@ -140,21 +194,23 @@ fn list(rules: &Rules<'_>) -> Vec<Rule> {
             .dnat(loopback, None),
     );
 
-    list.push(from_container("host").match_ct_state(known).accept());
-    list.extend(
-        platform_ports
-            .iter()
-            .map(|port| from_container("host").match_tcp_dport(*port).drop()),
-    );
+    // By the direction, since the host's own connections to containers may begin at a port of the same number.
+    list.extend(platform_ports.iter().map(|port| {
+        from_container("host")
+            .match_ct_direction(CtDirection::Original)
+            .match_tcp_dport(*port)
+            .drop()
+    }));
 
-    list.push(from_container("forward").match_ct_state(known).accept());
-    list.push(to_container("forward").match_ct_state(known).accept());
-    list.push(to_container("forward").drop());
+    // First of all, so that a connection which began while somebody had flushed the rules does not go on.
     list.push(
         from_container("forward")
             .match_daddr_v4(base, PREFIX)
             .drop(),
     );
+    list.push(from_container("forward").match_ct_state(known).accept());
+    list.push(to_container("forward").match_ct_state(known).accept());
+    list.push(to_container("forward").drop());
 
     // From the host itself or between containers, nothing is translated.
     list.push(to_container("egress").accept());
