@@ -4,7 +4,7 @@ mod stream;
 
 use std::io;
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Bounds, Config};
-use crate::proxy::{Client, Proxy};
+use crate::proxy::{Client, Leaves, Proxy};
 use crate::sync::{ServerState, Sync};
 use crate::table::{SharedTable, Table};
 use crate::table_file;
-use crate::upstream::{Address, Pool};
+use crate::upstream::{Address, Idlers, Pool};
 use stream::ClientStream;
 
 /// Runs a router until `shutdown`, then drains: the port closes at once, requests in flight end or are cut after
@@ -49,11 +49,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let listener =
         TcpListener::from_std(config.listener).context("cannot use the front listener")?;
 
-    let table = SharedTable::new(Table::awaited(&config.control_hosts));
+    let idlers = Idlers::default();
+    let table = SharedTable::new(Table::awaited(&config.control_hosts, idlers.clone()));
     load(config.table_file.clone(), table.clone()).await;
     let server = ServerState::default();
     let changed = Arc::new(Notify::new());
-    let control = Arc::new(Pool::new(Address::Unix(config.control_socket)));
+    let control = Arc::new(Pool::new(
+        Address::Unix(config.control_socket),
+        idlers.clone(),
+    ));
 
     let tasks = TaskTracker::new();
     let sync = Sync {
@@ -70,12 +74,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         shutdown.clone(),
     ));
     let idle = config.bounds.upstream_idle_timeout;
-    tasks.spawn(close_idle(
-        table.clone(),
-        Arc::clone(&control),
-        idle,
-        shutdown.clone(),
-    ));
+    tasks.spawn(close_idle(idlers, idle, shutdown.clone()));
     tasks.close();
 
     let connections = Connections {
@@ -117,12 +116,7 @@ async fn load(path: PathBuf, table: SharedTable) {
 }
 
 /// Closes connections to instances before these close them.
-async fn close_idle(
-    table: SharedTable,
-    control: Arc<Pool>,
-    age: Duration,
-    shutdown: CancellationToken,
-) {
+async fn close_idle(idlers: Idlers, age: Duration, shutdown: CancellationToken) {
     let mut round = tokio::time::interval((age / 4).max(Duration::from_millis(10)));
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -130,22 +124,22 @@ async fn close_idle(
             () = shutdown.cancelled() => return,
             _ = round.tick() => {}
         }
-        let endpoints = table.read().endpoints();
-        for endpoint in endpoints {
-            endpoint.pool().close_idle(age);
-        }
-        control.close_idle(age);
+        idlers.close(age);
     }
 }
 
 /// A signal that costs one atomic load each time a connection is polled.
 #[derive(Debug, Default)]
-struct Drain {
+pub(crate) struct Drain {
     has_begun: AtomicBool,
     begin: Notify,
 }
 
 impl Drain {
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
+    }
+
     fn begin(&self) {
         self.has_begun.store(true, Ordering::Release);
         self.begin.notify_waiters();
@@ -217,44 +211,26 @@ impl Connections {
         let cut = self.cut.clone();
         let http = http.clone();
         async move {
+            let mut stream = stream;
             if stream.set_nodelay(true).is_err() {
                 return; // The client is gone already.
             }
             let peer = client.peer;
+            let plain = proxy.serve_plain(&client, &mut stream, &drain);
+            let rest = match until_cut(plain, &drain, &cut, |_| {}).await {
+                Some(Leaves::With(rest)) => rest,
+                Some(Leaves::Closed) | None => return,
+            };
             let service = service_fn(|request| proxy.serve(&client, request));
-            let stream = ClientStream::new(stream, Arc::clone(&client));
-            let mut connection = pin!(
-                http.serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades()
-            );
-            let mut begin = pin!(drain.begin.notified());
-            let mut is_draining = false;
-            let mut is_registered = false;
-            let served = std::future::poll_fn(|cx| {
-                if !is_draining {
-                    if !is_registered {
-                        is_registered = begin.as_mut().poll(cx).is_pending();
-                    }
-                    if drain.has_begun.load(Ordering::Acquire) {
-                        is_draining = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                }
-                match connection.as_mut().poll(cx) {
-                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                    Poll::Pending if is_draining => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                }
+            let stream = ClientStream::new(stream, rest, Arc::clone(&client));
+            let connection = http
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let ended = until_cut(connection, &drain, &cut, |connection| {
+                connection.graceful_shutdown();
             })
             .await;
-            let ended = match served {
-                Some(ended) => ended,
-                None => tokio::select! {
-                    ended = connection => ended,
-                    () = cut.cancelled() => return,
-                },
-            };
-            if let Err(error) = ended {
+            if let Some(Err(error)) = ended {
                 tracing::debug!(%peer, %error, "a client connection ended early");
             }
         }
@@ -277,6 +253,42 @@ impl Connections {
             self.cut.cancel();
             self.tracker.wait().await;
         }
+    }
+}
+
+/// Runs what serves a connection to its end. When the drain begins it is told so; from then on a cut ends it, with `None`.
+async fn until_cut<F: Future>(
+    serving: F,
+    drain: &Drain,
+    cut: &CancellationToken,
+    shut_down: impl FnOnce(Pin<&mut F>),
+) -> Option<F::Output> {
+    let mut serving = pin!(serving);
+    let mut begin = pin!(drain.begin.notified());
+    let mut shut_down = Some(shut_down);
+    let mut is_registered = false;
+    let served = std::future::poll_fn(|cx| {
+        if !is_registered {
+            is_registered = begin.as_mut().poll(cx).is_pending();
+        }
+        if drain.has_begun()
+            && let Some(shut_down) = shut_down.take()
+        {
+            shut_down(serving.as_mut());
+        }
+        match serving.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if shut_down.is_none() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    match served {
+        Some(ended) => Some(ended),
+        None => tokio::select! {
+            ended = serving => Some(ended),
+            () = cut.cancelled() => None,
+        },
     }
 }
 

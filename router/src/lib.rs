@@ -10,7 +10,8 @@
 //! idempotent requests without body on a kept-alive connection that turned out to be closed), and never uses the connection of
 //! one instance for another that got the same address.
 //!
-//! Start reading at `proxy.rs`: the phases of a request, in order, in one function. `front.rs` accepts and drains,
+//! Start reading at `proxy.rs`: the phases of a request, in order, in one function. `proxy/plain.rs` is a shorter way for
+//! requests to which most of these have nothing to say. `front.rs` accepts and drains,
 //! `table.rs` looks up, `upstream.rs` keeps connections, `sync.rs` follows the server.
 
 mod config;

@@ -6,6 +6,7 @@ mod client;
 mod failure;
 mod forward;
 mod headers;
+mod plain;
 mod request_filter;
 mod tunnel;
 
@@ -27,6 +28,7 @@ use body::ResponseBody;
 pub(crate) use client::Client;
 use failure::Failure;
 use forward::Answer;
+pub(crate) use plain::Leaves;
 use request_filter::Authority;
 
 pub(crate) struct Proxy {

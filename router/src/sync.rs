@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::table::{Gap, SharedTable};
-use crate::upstream::{Address, ConnectError, Link, Pool, RequestBody, Unsent};
+use crate::upstream::{Address, ConnectError, Idlers, Link, Pool, RequestBody, Unsent};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = KEEP_ALIVE.saturating_mul(3);
@@ -107,7 +107,7 @@ impl Sync {
     }
 
     async fn follow_once(&self) -> Result<std::convert::Infallible, SyncError> {
-        let pool = Pool::new(Address::Unix(self.socket.clone()));
+        let pool = Pool::new(Address::Unix(self.socket.clone()), Idlers::default());
         let mut link = pool.connect(CONNECT_TIMEOUT).await?;
         let request = Request::get("/internal/routes")
             .header(http::header::HOST, "server")

@@ -17,6 +17,7 @@ use model::ids::InstanceId;
 use model::protocol::router::{Endpoint as EndpointSpec, RouteEntry, RouteTable};
 use model::route::RouteKey;
 
+use crate::upstream::Idlers;
 pub(crate) use endpoint::Endpoint;
 use paths::Paths;
 pub(crate) use route::{Choice, Route};
@@ -53,11 +54,12 @@ pub(crate) struct Table {
     endpoints: HashMap<InstanceId, Weak<Endpoint>>,
     /// At how many entries `endpoints` is rid of dead ones; twice what was left the last time.
     sweep_at: usize,
+    idlers: Idlers,
 }
 
 impl Table {
     /// A table that has yet to arrive.
-    pub(crate) fn awaited(control_hosts: &[String]) -> Self {
+    pub(crate) fn awaited(control_hosts: &[String], idlers: Idlers) -> Self {
         Self {
             known: false,
             version: 0,
@@ -69,6 +71,7 @@ impl Table {
             wildcards: HashMap::new(),
             endpoints: HashMap::new(),
             sweep_at: MIN_SWEEP,
+            idlers,
         }
     }
 
@@ -105,7 +108,7 @@ impl Table {
 
     /// A whole new table that keeps the endpoints and turns of this one.
     fn successor(&self, table: RouteTable) -> Self {
-        let mut new = Self::awaited(&table.control_hosts);
+        let mut new = Self::awaited(&table.control_hosts, self.idlers.clone());
         new.endpoints.clone_from(&self.endpoints);
         for entry in table.entries {
             let (is_wildcard, host, path) = place(&entry.key);
@@ -171,11 +174,6 @@ impl Table {
         })
     }
 
-    /// Every endpoint that a route or a request still holds.
-    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.endpoints.values().filter_map(Weak::upgrade).collect()
-    }
-
     fn side(&mut self, is_wildcard: bool) -> &mut HashMap<Box<str>, Paths> {
         if is_wildcard {
             &mut self.wildcards
@@ -221,7 +219,7 @@ impl Table {
             return known;
         }
         let instance = spec.instance;
-        let endpoint = Arc::new(Endpoint::new(spec));
+        let endpoint = Arc::new(Endpoint::new(spec, self.idlers.clone()));
         self.endpoints.insert(instance, Arc::downgrade(&endpoint));
         endpoint
     }

@@ -4,20 +4,24 @@
 //! so a connection to a gone instance cannot carry a request to the next one with the same address. A [`Link`] has no
 //! task behind it; it is driven by whoever waits for its answer.
 
+mod idlers;
 mod link;
+mod plain;
 mod stream;
 
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
+pub(crate) use idlers::Idlers;
 pub(crate) use link::{Link, RequestBody, Unsent};
 use stream::Stream;
 
@@ -64,20 +68,29 @@ impl ConnectError {
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: Address,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<Idle<Link>>>,
+    /// Those of the short way.
+    plain: Mutex<Vec<Idle<TcpStream>>>,
+    idlers: Idlers,
+    /// Whether `idlers` has this pool in its list.
+    is_listed: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Idle {
-    link: Link,
+struct Idle<T> {
+    link: T,
     since: Instant,
 }
 
 impl Pool {
-    pub(crate) const fn new(address: Address) -> Self {
+    /// Its idle connections are closed by `idlers`.
+    pub(crate) fn new(address: Address, idlers: Idlers) -> Self {
         Self {
             address,
+            idlers,
+            is_listed: AtomicBool::new(false),
             idle: Mutex::new(Vec::new()),
+            plain: Mutex::new(Vec::new()),
         }
     }
 
@@ -85,7 +98,7 @@ impl Pool {
     pub(crate) async fn take(&self) -> Option<Link> {
         poll_fn(|cx| {
             loop {
-                let newest = self.lock().pop();
+                let newest = lock(&self.idle).pop();
                 let Some(Idle { mut link, .. }) = newest else {
                     return Poll::Ready(None);
                 };
@@ -98,31 +111,16 @@ impl Pool {
     }
 
     /// Keeps a connection that [`Link::is_ready`] for the next request.
-    pub(crate) fn put(&self, link: Link) {
-        let mut idle = self.lock();
-        if idle.len() < MAX_IDLE {
-            idle.push(Idle {
-                link,
-                since: Instant::now(),
-            });
-        }
+    pub(crate) fn put(self: &Arc<Self>, link: Link) {
+        keep(&self.idle, link);
+        self.idlers.list(self);
     }
 
-    /// Closes connections that nobody used for `age`.
-    pub(crate) fn close_idle(&self, age: Duration) {
-        let old = {
-            let mut idle = self.lock();
-            // Used last in, first out: the front is the oldest.
-            let old = idle
-                .iter()
-                .take_while(|idle| idle.since.elapsed() >= age)
-                .count();
-            if old == 0 {
-                return;
-            }
-            idle.drain(..old).collect::<Vec<_>>()
-        };
-        drop(old);
+    /// Closes connections that nobody used for `age`, and tells whether others are left.
+    fn close_idle(&self, age: Duration) -> bool {
+        drop(older(&self.idle, age));
+        drop(older(&self.plain, age));
+        !lock(&self.idle).is_empty() || !lock(&self.plain).is_empty()
     }
 
     pub(crate) async fn connect(&self, limit: Duration) -> Result<Link, ConnectError> {
@@ -144,8 +142,28 @@ impl Pool {
             Err(_) => Err(ConnectError::Timeout(limit)),
         }
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(idle: &Mutex<Vec<Idle<T>>>) -> std::sync::MutexGuard<'_, Vec<Idle<T>>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keep<T>(idle: &Mutex<Vec<Idle<T>>>, link: T) {
+    let mut idle = lock(idle);
+    if idle.len() < MAX_IDLE {
+        idle.push(Idle {
+            link,
+            since: Instant::now(),
+        });
     }
+}
+
+/// Used last in, first out: the front is the oldest.
+fn older<T>(idle: &Mutex<Vec<Idle<T>>>, age: Duration) -> Vec<Idle<T>> {
+    let mut idle = lock(idle);
+    let old = idle
+        .iter()
+        .take_while(|idle| idle.since.elapsed() >= age)
+        .count();
+    idle.drain(..old).collect()
 }

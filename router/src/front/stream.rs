@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -21,14 +22,17 @@ const LINGER: Duration = Duration::from_secs(5);
 
 pub(crate) struct ClientStream {
     stream: TcpStream,
+    /// What has been read from it already.
+    begin: Bytes,
     client: Arc<Client>,
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientStream {
-    pub(crate) const fn new(stream: TcpStream, client: Arc<Client>) -> Self {
+    pub(crate) fn new(stream: TcpStream, begin: Vec<u8>, client: Arc<Client>) -> Self {
         Self {
             stream,
+            begin: begin.into(),
             client,
             lingering: None,
         }
@@ -59,6 +63,11 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.begin.is_empty() {
+            let count = self.begin.len().min(buf.remaining());
+            buf.put_slice(&self.begin.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

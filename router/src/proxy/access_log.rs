@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::{HOST, REFERER, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 
 use super::body::ResponseBody;
 use super::client::Client;
@@ -84,6 +84,61 @@ impl AccessRecord {
             bytes_out: 0,
             details,
         }
+    }
+
+    /// The same for a request on the short way.
+    pub(crate) fn begin_plain(
+        method: &Method,
+        target: &str,
+        headers: &[httparse::Header<'_>],
+        client: &Client,
+        request_id: &HeaderValue,
+    ) -> Self {
+        let is_read = tracing::enabled!(target: "access", tracing::Level::INFO);
+        let header = |name: HeaderName| {
+            let mut same = headers
+                .iter()
+                .filter(|header| header.name.eq_ignore_ascii_case(name.as_str()));
+            HeaderValue::from_bytes(same.next()?.value).ok()
+        };
+        let details = is_read.then(|| {
+            Box::new(Details {
+                begun: Instant::now(),
+                begun_at: jiff::Timestamp::now(),
+                method: method.clone(),
+                uri: target.parse().unwrap_or_default(),
+                version: Version::HTTP_11,
+                host: header(HOST),
+                referer: header(REFERER),
+                user_agent: header(USER_AGENT),
+                forwarded_for: header(X_FORWARDED_FOR),
+                forwarded_proto: header(X_FORWARDED_PROTO),
+                peer: client.peer,
+                request_id: request_id.clone(),
+                is_control: false,
+                endpoint: None,
+                failed_attempts: 0,
+                bytes_in: None,
+                upstream_time: Duration::ZERO,
+                status: None,
+            })
+        });
+        Self {
+            router_error: "",
+            bytes_out: 0,
+            details,
+        }
+    }
+
+    pub(crate) fn answers(&mut self, status: u16) {
+        if let Some(details) = &mut self.details {
+            details.status = Some(status);
+        }
+    }
+
+    /// Another record of the same request begins.
+    pub(crate) fn forget(&mut self) {
+        self.details = None;
     }
 
     /// The server's requests can carry codes in their query, so only their path is logged.

@@ -140,6 +140,37 @@ impl Failure {
         }
     }
 
+    /// The same as [`Failure::into_response`], in bytes.
+    pub(crate) fn into_bytes(
+        self,
+        record: &mut AccessRecord,
+        request_id: &HeaderValue,
+        is_head_only: bool,
+    ) -> Vec<u8> {
+        let status = self.status;
+        let text = self.body.clone();
+        let response = self.into_response(record);
+        record.answers(status.as_u16());
+        let reason = status.canonical_reason().unwrap_or_default();
+        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+        let mut put = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        };
+        for (name, value) in response.headers() {
+            put(name.as_str(), value.as_bytes());
+        }
+        put("x-vcap-request-id", request_id.as_bytes());
+        put("content-length", text.len().to_string().as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+        if !is_head_only {
+            record.bytes_out = text.len() as u64;
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
+
     pub(crate) fn into_response(self, record: &mut AccessRecord) -> Response<ResponseBody> {
         record.router_error = self.error;
         let mut response = Response::new(ResponseBody::text(self.body));

@@ -45,7 +45,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
     EXPECT,
 ];
-const MAX_REQUEST_ID_BYTES: usize = 200;
+pub(crate) const MAX_REQUEST_ID_BYTES: usize = 200;
 
 /// A request on its way to an upstream.
 #[derive(Debug)]

@@ -109,7 +109,7 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<Authority<'_>, Failur
     parse_authority(text).ok_or_else(invalid)
 }
 
-fn parse_authority(text: &str) -> Option<Authority<'_>> {
+pub(crate) fn parse_authority(text: &str) -> Option<Authority<'_>> {
     let (host, port) = match text.rfind([':', ']']) {
         Some(at) if text.as_bytes()[at] == b':' => (&text[..at], Some(&text[at + 1..])),
         _ => (text, None),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use model::protocol::router::Endpoint as EndpointSpec;
 
-use crate::upstream::{Address, Pool};
+use crate::upstream::{Address, Idlers, Pool};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -24,10 +24,10 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(spec: EndpointSpec) -> Self {
+    pub(crate) fn new(spec: EndpointSpec, idlers: Idlers) -> Self {
         let header = |id: String| HeaderValue::try_from(id).expect("a GUID is a header value");
         Self {
-            pool: Arc::new(Pool::new(Address::Tcp(spec.address))),
+            pool: Arc::new(Pool::new(Address::Tcp(spec.address), idlers)),
             paused_until: AtomicU64::new(0),
             app_header: header(spec.app.to_string()),
             instance_header: header(spec.instance.to_string()),

@@ -28,7 +28,7 @@ fn entry(host: &str, path: &str) -> RouteEntry {
 }
 
 fn table(entries: Vec<RouteEntry>) -> Table {
-    Table::awaited(&[]).successor(RouteTable {
+    Table::awaited(&[], Idlers::default()).successor(RouteTable {
         version: 1,
         control_hosts: vec!["api.test".to_owned()],
         entries,
@@ -88,7 +88,7 @@ fn the_longest_path_of_the_most_exact_host_wins() {
 
 #[test]
 fn before_the_first_table_only_control_hosts_are_known() {
-    let table = Table::awaited(&["API.test.".to_owned()]);
+    let table = Table::awaited(&["API.test.".to_owned()], Idlers::default());
     assert_eq!(found(&table, "api.test", "/"), "control");
     assert_eq!(found(&table, "127.0.0.1", "/"), "control");
     assert_eq!(found(&table, "a.test", "/"), "no table");
@@ -159,7 +159,7 @@ fn contents_lead_to_the_same_table() {
         control_hosts: vec!["api.test".to_owned()],
         entries,
     };
-    let table = Table::awaited(&[]);
+    let table = Table::awaited(&[], Idlers::default());
     assert!(table.contents().is_none());
     let table = table.successor(message.clone());
     assert_eq!(table.contents().expect("known").into_message(), message);

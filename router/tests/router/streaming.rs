@@ -244,10 +244,11 @@ async fn an_answer_that_breaks_off_does_not_look_complete() {
             .await;
         let answer = client.rest().await;
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer:?}");
+        let lower = answer.to_ascii_lowercase();
         // Only the missing bytes tell the client, so the length must not have been replaced by the end of the connection.
         let frame = ["content-length: 9", "transfer-encoding: chunked"];
         assert!(
-            answer.is_empty() || frame.iter().any(|frame| answer.contains(frame)),
+            answer.is_empty() || frame.iter().any(|frame| lower.contains(frame)),
             "{answer:?}"
         );
     }
@@ -316,7 +317,8 @@ async fn answers_without_a_body_keep_the_connection_in_step() {
         assert_eq!(client.head().await.status, 404);
     }
     assert_eq!(client.get("a.test", "/").await.status, 200);
-    assert_eq!(app.connections(), 1);
+    // One of the short way, and one of the long way, which the unknown host led to.
+    assert_eq!(app.connections(), 2);
 }
 
 #[tokio::test]
