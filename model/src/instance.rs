@@ -58,6 +58,17 @@ impl InstanceState {
         }
     }
 
+    /// Which step of a life this is; lives only go forward.
+    #[must_use]
+    pub const fn step(&self) -> u8 {
+        match self {
+            Self::Starting => 0,
+            Self::Running { .. } => 1,
+            Self::Stopping => 2,
+            Self::Exited { .. } => 3,
+        }
+    }
+
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

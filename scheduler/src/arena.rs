@@ -35,6 +35,14 @@ impl<T> Arena<T> {
         item
     }
 
+    /// The keys of all things that are there now.
+    pub(crate) fn keys(&self) -> Vec<u32> {
+        (0..)
+            .zip(&self.items)
+            .filter_map(|(key, item)| item.as_ref().map(|_| key))
+            .collect()
+    }
+
     /// In the order of the keys, which depends on history: callers sort.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.items.iter().flatten()

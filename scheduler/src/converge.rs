@@ -6,6 +6,7 @@ use model::ids::VersionId;
 
 use crate::Scheduler;
 use crate::arena::Arena;
+use crate::caution::Caution;
 use crate::plan::Draft;
 use crate::state::{Dirty, Instance, Process, Slot, Stop};
 use crate::types::{Decision, StopReason, UpdateStrategy};
@@ -36,7 +37,8 @@ impl Scheduler {
             }
             self.dirty.remove(&(id, key));
             let process = &self.processes[key];
-            if process.desired.is_none() && process.slots.is_empty() {
+            let is_blank = process.slots.is_empty() && process.inherited == 0;
+            if process.desired.is_none() && is_blank {
                 self.processes.remove(key);
                 self.process_keys.remove(&id);
             }
@@ -93,6 +95,7 @@ impl Scheduler {
     }
 
     fn converge_index(&mut self, key: u32, index: u32, draft: &mut Draft) -> bool {
+        let caution = self.caution();
         let process = &mut self.processes[key];
         if process.desired_at(index).is_some() {
             process
@@ -103,7 +106,7 @@ impl Scheduler {
         let Some(slot) = process.slots.get(&index) else {
             return true;
         };
-        let verdict = judge(process, index, slot, &self.instances);
+        let verdict = judge(process, index, slot, &self.instances, caution);
         let mut stops = verdict.stops;
         stops.sort_unstable_by_key(|stop| self.instances[stop.0].id);
         for (instance, reason) in stops {
@@ -175,7 +178,28 @@ fn mark_in(set: &mut BTreeSet<u32>, index: u32, is_in: bool) {
     }
 }
 
-fn judge(process: &Process, index: u32, slot: &Slot, instances: &Arena<Instance>) -> Verdict {
+fn judge(
+    process: &Process,
+    index: u32,
+    slot: &Slot,
+    instances: &Arena<Instance>,
+    caution: Caution,
+) -> Verdict {
+    let mut verdict = judge_boldly(process, index, slot, instances);
+    if caution.barrier {
+        verdict.stops.clear();
+    }
+    verdict.start &= !caution.holds(process, index, slot);
+    verdict
+}
+
+/// As if all that is known were all there is.
+fn judge_boldly(
+    process: &Process,
+    index: u32,
+    slot: &Slot,
+    instances: &Arena<Instance>,
+) -> Verdict {
     let mut stops: Vec<(u32, StopReason)> = Vec::new();
     for &key in &slot.instances {
         if let Some(Stop {

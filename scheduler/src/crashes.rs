@@ -37,10 +37,11 @@ impl Scheduler {
             .slots
             .entry(said.index)
             .or_insert_with(|| Slot::new(now));
+        // The last crash that an earlier leader counted, or one before that.
         let is_counted = slot
             .crash
             .as_ref()
-            .is_some_and(|crash| crash.last == said.instance);
+            .is_some_and(|crash| crash.last == said.instance || now <= crash.at);
         if !slot.touched && !is_counted {
             slot.touched = true;
             self.crashed(now, said, exit);
@@ -75,6 +76,7 @@ impl Scheduler {
                 count,
                 last: said.instance,
                 exit,
+                at: now,
                 given_up: false,
             },
         );
@@ -139,13 +141,18 @@ impl Scheduler {
 
     /// Clears crash counts and timers of the indices that `concerns` picks.
     pub(crate) fn forgive(&mut self, key: u32, concerns: impl Fn(u32) -> bool) {
+        let has_settled = self.awaited.is_empty();
         let process = &mut self.processes[key];
+        if has_settled {
+            process.inherited = 0;
+        }
         for (&index, slot) in &mut process.slots {
             if !concerns(index) {
                 continue;
             }
             slot.crash = None;
             slot.refusals = 0;
+            slot.bereft = false;
             if let Some(time) = slot.not_before.take() {
                 self.timers.remove(&(time, key, index));
             }

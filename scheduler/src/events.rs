@@ -21,9 +21,12 @@ impl Scheduler {
                 zone,
                 stack,
                 capacity,
-            } => self.cell_up(cell, |cells, key| {
-                cells.bring_up(key, &zone, &stack, capacity);
-            }),
+            } => {
+                self.cell_up(cell, |cells, key| {
+                    cells.bring_up(key, &zone, &stack, capacity);
+                });
+                self.found(cell);
+            }
             Event::CellDown { cell } => self.cell_down(now, cell),
             Event::Desire(wish) => self.desire(now, wish),
             Event::Undesire { process } => self.undesire(process),
@@ -52,6 +55,7 @@ impl Scheduler {
             Event::TaskEnded { task } => self.forget_task(task),
             Event::TaskPlaced { task, cell } => self.task_placed(task, cell),
             Event::RestartInstance { process, index } => self.restart_instance(process, index),
+            Event::Inherit { cells } => self.inherit(cells),
             Event::CrashHistory {
                 process,
                 version,
@@ -67,6 +71,7 @@ impl Scheduler {
                         count: crash_count,
                         last: instance,
                         exit,
+                        at,
                         given_up: false,
                     },
                 );
@@ -97,12 +102,20 @@ impl Scheduler {
     }
 
     fn cell_down(&mut self, now: Time, cell: CellId) {
+        let was_there = self.awaited.contains(&cell);
         let Some(key) = self.cells.key(cell) else {
+            if was_there {
+                self.lost(now, cell);
+            }
             return;
         };
+        let was_there = was_there || self.cells.get(key).up;
         self.cells.take_down(key);
         while let Some(&instance) = self.cells.get(key).instances.last() {
-            self.remove_instance(now, instance);
+            self.bereave(now, instance);
+        }
+        if was_there {
+            self.lost(now, cell);
         }
         for task in self.cells.get(key).tasks.clone() {
             self.forget_task(self.tasks[task].id);
@@ -299,6 +312,7 @@ impl Scheduler {
         };
         slot.crash = None;
         slot.refusals = 0;
+        slot.bereft = false;
         for instance in slot.instances.clone() {
             if self.instances[instance].stays() {
                 self.doom(instance, StopReason::Restarted);

@@ -12,15 +12,17 @@
 //! and every instance plans what the old one would have planned, but for the ids of new instances and for reasons that
 //! it says once more.
 //!
-//! It never decides *whether* to act on stale knowledge: after a change of leader, and when many cells vanish at once, the
-//! driver holds back plans. It never resends an order by itself: a driver that lost one learns it from the cell's full
+//! After a change of leader, and when many cells vanish at once, it holds back what would be wrong if cells are well that
+//! it does not hear: see [`Event::Inherit`] and [`BrakeView`]. It never resends an order by itself: a driver that lost one learns it from the cell's full
 //! report and says [`Event::InstanceGone`], or repeats the instance's state and gets the stop again.
 //!
 //! Start reading at [`Event`] and [`Decision`]; then `converge` (what should change for one index), `cells` (which cell
-//! takes it), `work` (what waits), `restart` (the crash rule).
+//! takes it), `work` (what waits), `restart` (the crash rule), `caution` (what is held
+//! back).
 
 mod types;
 
+mod caution;
 mod converge;
 mod crashes;
 mod events;
@@ -39,12 +41,13 @@ mod work;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use model::ids::{InstanceId, ProcessId, TaskId};
+use model::ids::{CellId, InstanceId, ProcessId, TaskId};
 
+pub use caution::{FEWEST, LONGEST, SHARE_PERCENT};
 pub use ids::IdSource;
 pub use types::{
-    CellView, Decision, DesiredProcess, DesiredTask, Event, IndexStatus, IndexView, Older,
-    PlacementError, Plan, StopReason, TaskView, Time, UpdateStrategy,
+    BrakeView, CellView, Decision, DesiredProcess, DesiredTask, Event, IndexStatus, IndexView,
+    Older, PlacementError, Plan, StopReason, TaskView, Time, UpdateStrategy,
 };
 
 /// The state machine. See the crate's story.
@@ -64,6 +67,9 @@ pub struct Scheduler {
     tasks: arena::Arena<state::Task>,
     /// Ended instances, as far as their cells remember them.
     ended: HashSet<InstanceId>,
+    /// Cells that may hold instances of an earlier leader and have not spoken yet.
+    awaited: BTreeSet<CellId>,
+    brake: caution::Brake,
     /// Processes with indices to look at.
     dirty: BTreeSet<(ProcessId, u32)>,
     /// Process and index whose [`state::Slot::not_before`] passes at that time.
@@ -86,6 +92,8 @@ impl Scheduler {
             task_keys: HashMap::new(),
             tasks: arena::Arena::default(),
             ended: HashSet::new(),
+            awaited: BTreeSet::new(),
+            brake: caution::Brake::default(),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
         }

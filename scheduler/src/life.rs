@@ -46,12 +46,15 @@ impl Scheduler {
         self.instance_keys.insert(id, key);
         self.cells.get_mut(cell).instances.push(key);
         self.cells.book(cell, need);
+        let desired = self.processes[process].desired_at(index);
+        let is_current = desired.is_some_and(|here| here.version == version);
         let slot = self.processes[process]
             .slots
             .entry(index)
             .or_insert_with(|| Slot::new(now));
         slot.instances.push(key);
-        slot.touched = true;
+        slot.touched |= is_current;
+        slot.bereft = false;
         if slot.not_before.is_some() {
             self.set_timer(process, index, None);
         }
@@ -95,6 +98,20 @@ impl Scheduler {
             need,
             phase,
         }
+    }
+
+    /// Forgets an instance that is gone with its cell, and that nobody wanted to go.
+    pub(crate) fn bereave(&mut self, now: Time, key: u32) {
+        let was_wanted = self.instances[key].stays();
+        let Placed { process, index, .. } = self.remove_instance(now, key);
+        let Some(slot) = self.processes[process].slots.get_mut(&index) else {
+            return;
+        };
+        let has_other = slot
+            .instances
+            .iter()
+            .any(|&other| self.instances[other].stays());
+        slot.bereft |= was_wanted && !has_other;
     }
 
     /// Notes that an instance has to stop; `converge` makes the decision of it.

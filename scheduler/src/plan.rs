@@ -33,6 +33,7 @@ impl Scheduler {
     /// first), then reasons why work waits.
     pub fn plan(&mut self, now: Time, budget: usize) -> Plan {
         self.now = self.now.max(now);
+        self.expire_brake();
         self.ring_timers();
         let mut draft = Draft {
             decisions: Vec::new(),
@@ -61,13 +62,14 @@ impl Scheduler {
     }
 
     /// When time alone would change the plan: the last time heard where something is left to decide now, else the next
-    /// restart of a crashed instance. None: nothing changes until the next event.
+    /// restart of a crashed instance or the release of the brake. None: nothing changes until the next event.
     #[must_use]
     pub fn next_wake(&self) -> Option<Time> {
         if !self.dirty.is_empty() || self.work.is_pending() {
             return Some(self.now);
         }
-        self.timers.first().map(|timer| timer.0)
+        let timer = self.timers.first().map(|timer| timer.0);
+        [timer, self.brake.until()].into_iter().flatten().min()
     }
 
     fn ring_timers(&mut self) {

@@ -26,6 +26,8 @@ pub(crate) struct Process {
     pub(crate) outdated: BTreeSet<u32>,
     /// Indices whose turn it is: a new instance waits, starts, or crashes beside the old one.
     pub(crate) rolling: BTreeSet<u32>,
+    /// Indices below this were desired before this leader began. Zero once nothing is held back any more.
+    pub(crate) inherited: u32,
     /// Newest last.
     sizes: Vec<(VersionId, Need)>,
 }
@@ -82,6 +84,7 @@ impl Process {
             dirty: Dirty::Some(BTreeSet::new()),
             outdated: BTreeSet::new(),
             rolling: BTreeSet::new(),
+            inherited: 0,
             sizes: Vec::new(),
         }
     }
@@ -131,7 +134,9 @@ pub(crate) struct Slot {
     pub(crate) since: Time,
     /// Orders in a row that came to nothing without a word of the instance.
     pub(crate) refusals: u32,
-    /// An instance has lived here while this scheduler watched.
+    /// The last instance here was lost with its cell.
+    pub(crate) bereft: bool,
+    /// An instance of a version desired then has lived here while this scheduler watched.
     pub(crate) touched: bool,
 }
 
@@ -140,6 +145,8 @@ pub(crate) struct Crash {
     pub(crate) count: u32,
     pub(crate) last: InstanceId,
     pub(crate) exit: Exit,
+    /// When it ended.
+    pub(crate) at: Time,
     /// See [`crate::restart::GIVE_UP_AT`].
     pub(crate) given_up: bool,
 }
@@ -153,6 +160,7 @@ impl Slot {
             not_before: None,
             since: now,
             refusals: 0,
+            bereft: false,
             touched: false,
         }
     }

@@ -62,6 +62,10 @@ pub enum Event {
     TaskPlaced { task: TaskId, cell: CellId },
     /// Somebody asked for this instance to be started anew (restart-app-instance).
     RestartInstance { process: ProcessId, index: u32 },
+    /// A new leader begins: all that was desired until now is older than it, and these cells may hold instances of it. Until
+    /// each of them has come up or gone down, nothing stops, and nothing of what is desired by now starts. Belongs after
+    /// the [`Event::Desire`]s that the leader found.
+    Inherit { cells: Vec<CellId> },
     /// What an earlier leader counted for an index: `instance` was the last of `crash_count` crashes, at `at`. Belongs
     /// after the [`Event::Desire`] and before the reports of the cells; ignored where the version is not the desired one.
     CrashHistory {
@@ -171,6 +175,14 @@ pub enum StopReason {
 pub enum PlacementError {
     #[error("no cell is connected")]
     NoCells,
+    /// It may well be running on one of them.
+    #[error("the server has just started and waits to hear from {cells} more cell{}", if *cells == 1 { "" } else { "s" })]
+    Unsettled { cells: usize },
+    /// It was lost with its cell, and the brake is on.
+    #[error(
+        "{lost} of {cells} cells were lost at once: what ran there is started elsewhere only if they do not come back"
+    )]
+    Braked { lost: usize, cells: usize },
     #[error("found no compatible cell for required stack '{0}'")]
     NoStack(Stack),
     /// What is short on every compatible cell (nothing, where cells lack different things), with the largest free
@@ -190,6 +202,8 @@ impl PlacementError {
             (Self::Insufficient { short, .. }, Self::Insufficient { short: other, .. }) => {
                 short == other
             }
+            (Self::Unsettled { .. }, Self::Unsettled { .. })
+            | (Self::Braked { .. }, Self::Braked { .. }) => true,
             _ => self == other,
         }
     }
@@ -241,6 +255,17 @@ pub struct CellView {
     pub capacity: CellCapacity,
     /// Can exceed the capacity where a cell has shrunk.
     pub used: CellCapacity,
+}
+
+/// Replacements wait, since too many cells were lost at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrakeView {
+    pub since: Time,
+    /// When it is released at the latest.
+    pub until: Time,
+    /// Cells that have not come back, of how many.
+    pub lost: usize,
+    pub cells: usize,
 }
 
 /// A task that waits or runs.

@@ -33,6 +33,14 @@ impl Scheduler {
         wanted.chain(extra).collect()
     }
 
+    /// One index of a process, if it is desired or still there.
+    #[must_use]
+    pub fn index(&self, process: ProcessId, index: u32) -> Option<IndexView> {
+        let process = &self.processes[*self.process_keys.get(&process)?];
+        let slot = process.slots.get(&index)?;
+        Some(self.row(process, index, slot))
+    }
+
     fn row(&self, process: &Process, index: u32, slot: &Slot) -> IndexView {
         let version = process
             .desired
@@ -57,7 +65,11 @@ impl Scheduler {
         let blocked = slot
             .waits_in
             .and_then(|group| self.work.reason(group))
-            .cloned();
+            .cloned()
+            .or_else(|| {
+                let is_empty = serving.is_none();
+                is_empty.then(|| self.hold(process, index, slot)).flatten()
+            });
         IndexView {
             index,
             instance: serving.map(|instance| instance.id),
@@ -69,6 +81,12 @@ impl Scheduler {
             last_crash: slot.crash.as_ref().map(|crash| crash.last),
             blocked,
         }
+    }
+
+    /// Whether an instance is remembered to have ended; no later word of it counts.
+    #[must_use]
+    pub fn has_ended(&self, instance: InstanceId) -> bool {
+        self.ended.contains(&instance)
     }
 
     /// Processes that are desired or still there.

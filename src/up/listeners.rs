@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::{AdminAddress, Adopted, Args};
+use super::{AdminAddress, Adopted, Args, DRAIN};
 use crate::paths::Paths;
 use crate::roles::server::FIRST_INHERITED_FD;
 
@@ -21,45 +21,42 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Children that still run keep their listeners, so that no connection is lost. Where that cannot be (they are not
-    /// complete, or another front port is asked for), they are ended first.
+    /// Children that still run keep their listeners, so that no connection is lost. A server that is gone takes none of the
+    /// front port's with it: its sockets are bound anew, by the same names. Without a router, or where another front port is
+    /// asked for, all are ended first.
     pub(super) async fn obtain(
         paths: &Paths,
         args: &Args,
         admin: &AdminAddress,
         adopted: &mut Adopted,
     ) -> anyhow::Result<Self> {
-        match Self::take_over(adopted, args) {
-            Some(listeners) => Ok(listeners),
+        let Some(front) = take_over_front(adopted, args) else {
+            adopted.end().await;
+            return Self::bind(paths, args, admin);
+        };
+        match take_over_control(adopted) {
+            Some([api, internal, admin]) => Ok(Self {
+                front,
+                api,
+                internal,
+                admin,
+            }),
             None => {
-                adopted.end().await;
-                Self::bind(paths, args, admin)
+                if let Some(mut server) = adopted.server.take() {
+                    server.stop(DRAIN).await;
+                }
+                Self::bind_control(front, paths, admin)
             }
         }
-    }
-
-    fn take_over(adopted: &Adopted, args: &Args) -> Option<Self> {
-        let (router, server) = (adopted.router.as_ref()?, adopted.server.as_ref()?);
-        let front = router.copy_fd(FIRST_INHERITED_FD).ok()?;
-        let address = TcpListener::from(front.try_clone().ok()?)
-            .local_addr()
-            .ok()?;
-        if address != args.listen && args.listen.port() != 0 {
-            return None;
-        }
-        let [api, internal, admin] =
-            [0, 1, 2].map(|offset| server.copy_fd(FIRST_INHERITED_FD + offset).ok());
-        Some(Self {
-            front,
-            api: api?,
-            internal: internal?,
-            admin: admin?,
-        })
     }
 
     fn bind(paths: &Paths, args: &Args, admin: &AdminAddress) -> anyhow::Result<Self> {
         let front =
             TcpListener::bind(args.listen).map_err(|error| front_error(error, args.listen))?;
+        Self::bind_control(front.into(), paths, admin)
+    }
+
+    fn bind_control(front: OwnedFd, paths: &Paths, admin: &AdminAddress) -> anyhow::Result<Self> {
         let admin = match admin {
             AdminAddress::Own => bind_unix(&paths.admin_socket())?,
             AdminAddress::Unix(path) => bind_unix(path)?,
@@ -68,7 +65,7 @@ impl Listeners {
                 .into(),
         };
         Ok(Self {
-            front: front.into(),
+            front,
             api: bind_unix(&paths.api_socket())?,
             internal: bind_unix(&paths.internal_socket())?,
             admin,
@@ -96,6 +93,23 @@ impl Listeners {
             })
             .collect()
     }
+}
+
+/// The front port of a router that runs, where it is the one that is asked for.
+fn take_over_front(adopted: &Adopted, args: &Args) -> Option<OwnedFd> {
+    let front = adopted.router.as_ref()?.copy_fd(FIRST_INHERITED_FD).ok()?;
+    let address = TcpListener::from(front.try_clone().ok()?)
+        .local_addr()
+        .ok()?;
+    (address == args.listen || args.listen.port() == 0).then_some(front)
+}
+
+/// The sockets of a server that runs: API, internal, admin.
+fn take_over_control(adopted: &Adopted) -> Option<[OwnedFd; 3]> {
+    let server = adopted.server.as_ref()?;
+    let [api, internal, admin] =
+        [0, 1, 2].map(|offset| server.copy_fd(FIRST_INHERITED_FD + offset).ok());
+    Some([api?, internal?, admin?])
 }
 
 /// Binds a socket that only its owner can open. One that nobody holds any more is replaced: the data folder is locked.

@@ -1,5 +1,6 @@
 //! What a running platform was started with, kept so that the next `up` and `down` find the same parts of the host.
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -89,7 +90,10 @@ impl Settings {
     pub(super) fn save(&self, paths: &Paths) -> anyhow::Result<()> {
         let write = || -> anyhow::Result<()> {
             let new = paths.settings().with_extension("new");
-            std::fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+            let mut file = std::fs::File::create(&new)?;
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            // A power cut must not leave an empty file, which no later start could read.
+            file.sync_all()?;
             Ok(std::fs::rename(new, paths.settings())?)
         };
         write().with_context(|| format!("{} can't be written", paths.settings().display()))

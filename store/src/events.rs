@@ -1,6 +1,7 @@
 //! Audit events: who did what.
 
 use model::ids::{OrgId, SpaceId};
+use sqlx::SqliteExecutor;
 use sqlx::sqlite::SqliteRow;
 
 use crate::Store;
@@ -34,27 +35,32 @@ fn event(row: &SqliteRow) -> Result<Event> {
     })
 }
 
+/// [`Store::insert_event`], also as a part of a larger transaction.
+pub(crate) async fn insert_in(to: impl SqliteExecutor<'_>, new: &Event) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO events (guid, type, actor, actor_name, target, target_type, target_name, space, org, data, created_us)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(new.id.to_string())
+    .bind(&new.event_type)
+    .bind(&new.actor)
+    .bind(&new.actor_name)
+    .bind(&new.target)
+    .bind(&new.target_type)
+    .bind(&new.target_name)
+    .bind(new.space.map(|id| id.to_string()))
+    .bind(new.org.map(|id| id.to_string()))
+    .bind(new.data.to_string())
+    .bind(new.created_us)
+    .execute(to)
+    .await
+    .tried("insert an event")?;
+    Ok(())
+}
+
 impl Store {
     pub async fn insert_event(&self, new: &Event) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO events (guid, type, actor, actor_name, target, target_type, target_name, space, org, data, created_us)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(new.id.to_string())
-        .bind(&new.event_type)
-        .bind(&new.actor)
-        .bind(&new.actor_name)
-        .bind(&new.target)
-        .bind(&new.target_type)
-        .bind(&new.target_name)
-        .bind(new.space.map(|id| id.to_string()))
-        .bind(new.org.map(|id| id.to_string()))
-        .bind(new.data.to_string())
-        .bind(new.created_us)
-        .execute(&self.writer)
-        .await
-        .tried("insert an event")?;
-        Ok(())
+        insert_in(&self.writer, new).await
     }
 
     pub async fn list_events(

@@ -12,6 +12,7 @@ pub mod seal;
 mod apps;
 mod builds;
 mod cells;
+mod crashes;
 mod deployments;
 mod droplets;
 mod error;

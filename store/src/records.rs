@@ -8,9 +8,10 @@ use model::droplet::{Image, Layer, Stack};
 use model::health::HealthCheck;
 use model::ids::{
     AppId, BindingId, BuildId, CellId, DeploymentId, DestinationId, DomainId, DropletId, EventId,
-    Incarnation, JobId, OrgId, PackageId, ProcessId, RevisionId, RouteId, ServiceInstanceId,
-    SpaceId, TaskId, UserId, VersionId,
+    Incarnation, InstanceId, JobId, OrgId, PackageId, ProcessId, RevisionId, RouteId,
+    ServiceInstanceId, SpaceId, TaskId, UserId, VersionId,
 };
+use model::instance::Exit;
 use model::limits::{Limits, Megabytes};
 use model::secret::{Env, Secret};
 use model::task::StagingFailure;
@@ -131,6 +132,20 @@ pub struct DesiredLrp {
     pub rolls: bool,
     pub spec: LrpSpec,
     pub updated_us: i64,
+}
+
+/// How often an index has crashed in a row, and its last crash.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CrashCount {
+    pub process: ProcessId,
+    pub version: VersionId,
+    pub index: u32,
+    /// The instance that crashed last.
+    pub instance: InstanceId,
+    pub count: u32,
+    /// When it ended, as its cell says.
+    pub at_us: i64,
+    pub exit: Exit,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

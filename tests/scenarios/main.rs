@@ -9,4 +9,5 @@ mod deploy;
 mod life;
 mod release;
 mod services;
+mod survive;
 mod tasks;

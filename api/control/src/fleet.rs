@@ -4,10 +4,15 @@
 //! cells say into it; use cases tell it to look again at an app; the [`driver`] asks the scheduler for plans and sends
 //! orders. What is here can be rebuilt from the store and the cells' full reports, and is at every start.
 
+mod alarm;
+mod clock;
+mod crashes;
 mod driver;
 mod orders;
 mod rolling;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod streams;
 mod tasks;
@@ -20,7 +25,7 @@ use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId, VersionId};
 use model::instance::Exit;
 use model::limits::Megabytes;
 use model::protocol::cell::{InstanceUsage, Isolation, OrderBody};
-use scheduler::{Event, IndexView, Time};
+use scheduler::{Event, IndexView};
 use store::records::PageRequest;
 use store::{DeploymentFilter, Store};
 use tokio::sync::{Mutex as Turn, Notify, watch};
@@ -28,6 +33,7 @@ use tokio::sync::{Mutex as Turn, Notify, watch};
 use crate::route_feed::RouteFeed;
 use crate::settings::{Settings, weakest};
 use crate::stats::{CellInfo, Counts};
+use clock::Clock;
 pub(crate) use rolling::FailedRelease;
 use state::State;
 pub(crate) use state::Wanted;
@@ -59,7 +65,17 @@ struct Inner {
 
 impl Fleet {
     pub(crate) fn new(store: Store, settings: Settings, routes: RouteFeed, epoch: u64) -> Self {
-        let state = Mutex::new(State::new());
+        Self::with_clock(store, settings, routes, epoch, Clock::System)
+    }
+
+    fn with_clock(
+        store: Store,
+        settings: Settings,
+        routes: RouteFeed,
+        epoch: u64,
+        clock: Clock,
+    ) -> Self {
+        let state = Mutex::new(State::new(clock));
         let inner = Inner {
             store,
             settings,
@@ -223,11 +239,6 @@ impl Fleet {
     pub fn is_settled(&self) -> bool {
         self.state().settled
     }
-}
-
-/// Now, as the scheduler counts.
-fn now() -> Time {
-    Time(store::now_us())
 }
 
 /// How often the driver looks although nothing told it to.

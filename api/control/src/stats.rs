@@ -85,6 +85,10 @@ pub struct CellInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub cells: usize,
+    /// Cells that an earlier server knew and that have not reported to this one yet.
+    pub awaited_cells: usize,
+    /// Cells that were lost at once, while replacements wait for their return.
+    pub lost_cells: usize,
     pub desired_instances: u64,
     pub starting: u64,
     pub running: u64,
@@ -199,6 +203,7 @@ impl Control {
         if !stats.iter().any(|row| row.index == index) {
             return Err(Error::NotFound { what: "Instance" });
         }
+        self.store().forgive_crashes(process, index).await?;
         self.fleet().restart_instance(process, index);
         Ok(())
     }
@@ -224,6 +229,12 @@ impl Control {
         self.fleet().is_settled()
             && self.counts().cells > 0
             && self.store().setting("epoch").await.is_ok()
+    }
+
+    /// What an operator should look at, in a sentence each; empty where all is well.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        self.fleet().alarms()
     }
 
     #[must_use]

@@ -13,7 +13,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// `/metrics`, `/healthz` (the process answers) and `/readyz` (wishes can come true).
+/// `/metrics`, `/healthz` (the process answers) and `/readyz` (wishes can come true; with alarms, a line each).
 pub fn admin(control: Control) -> Router {
     let state = Admin {
         control,
@@ -34,7 +34,9 @@ struct Admin {
 
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.control.is_ready().await {
-        "ok\n".into_response()
+        let alarms = admin.control.alarms();
+        let alarms = alarms.iter().map(|alarm| format!("alarm: {alarm}\n"));
+        format!("ok\n{}", alarms.collect::<String>()).into_response()
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -67,6 +69,8 @@ type Figure = Gauge<i64, AtomicI64>;
 struct Figures {
     registry: Registry,
     cells: Figure,
+    awaited: Figure,
+    lost: Figure,
     desired: Figure,
     starting: Figure,
     running: Figure,
@@ -84,6 +88,16 @@ impl Figures {
             gauge
         };
         let cells = figure("connected", "Cells that are connected", "cells");
+        let awaited = figure(
+            "awaited",
+            "Cells that have not reported to this server yet",
+            "cells",
+        );
+        let lost = figure(
+            "lost",
+            "Cells that were lost at once, while replacements wait for their return",
+            "cells",
+        );
         let desired = figure("desired", "Instances that should run", "instances");
         let starting = figure(
             "starting",
@@ -100,6 +114,8 @@ impl Figures {
         let routes = figure("known", "Routes in the routers' table", "routes");
         Self {
             cells,
+            awaited,
+            lost,
             desired,
             starting,
             running,
@@ -113,6 +129,8 @@ impl Figures {
     fn text(&self, counts: Counts) -> Result<String, std::fmt::Error> {
         let wide = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.cells.set(wide(counts.cells as u64));
+        self.awaited.set(wide(counts.awaited_cells as u64));
+        self.lost.set(wide(counts.lost_cells as u64));
         self.desired.set(wide(counts.desired_instances));
         self.starting.set(wide(counts.starting));
         self.running.set(wide(counts.running));
@@ -134,12 +152,14 @@ mod tests {
         let counts = Counts {
             cells: 2,
             desired_instances: 5,
+            lost_cells: 3,
             running: 4,
             ..Counts::default()
         };
         let text = Figures::new().text(counts).expect("writes");
         for line in [
             "slipway_connected_cells 2",
+            "slipway_lost_cells 3",
             "slipway_desired_instances 5",
             "slipway_running_instances 4",
         ] {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,7 +25,7 @@ use crate::reports::Reports;
 use crate::server::Server;
 use crate::staging::{self, Caches};
 use crate::task::{self, Start, Task};
-use crate::{capacity, command, durable, guard, session, stack};
+use crate::{capacity, command, durable, guard, session, stack, strangers};
 
 /// Streams to the server at the same time.
 const STREAMS: usize = 32;
@@ -119,6 +119,7 @@ fn open<E: Engine>(
         logs,
         instances: Registry::new(),
         tasks: Registry::new(),
+        strangers: Mutex::default(),
         build_slots: Arc::new(Semaphore::new(config.concurrent_builds.max(1))),
         streams: Arc::new(Semaphore::new(STREAMS)),
         build_caches: Caches::new(data.join("build-cache"), config.budgets),
@@ -140,7 +141,7 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
     for container in cell.engine.adopt().await? {
         found.insert(container.name().to_owned(), container);
     }
-    let known: Vec<String> = instances
+    let mut known: Vec<String> = instances
         .iter()
         .map(|record| record.instance.to_string())
         .chain(tasks.iter().map(|record| record.task.to_string()))
@@ -157,6 +158,11 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
     }
     for record in tasks {
         take_over_task(cell, record, &mut found).await?;
+    }
+    // After a start of the host they are only what is left of containers, and go with the sweep.
+    if !cell.ledger.rebooted && !found.is_empty() {
+        known.extend(found.keys().cloned());
+        strangers::keep(cell, found);
     }
     if let Err(error) = cell.engine.sweep(&known).await {
         // What resists is tried again at the next start; the cell has others to serve.

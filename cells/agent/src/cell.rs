@@ -44,6 +44,8 @@ pub(crate) struct Cell<E: Engine> {
     pub(crate) logs: Logs,
     pub(crate) instances: Registry<InstanceId, Instance>,
     pub(crate) tasks: Registry<TaskId, Task>,
+    /// Containers that the ledger does not know, by name.
+    pub(crate) strangers: Mutex<HashMap<String, E::Container>>,
     pub(crate) build_slots: Arc<Semaphore>,
     /// Streams to the server at the same time.
     pub(crate) streams: Arc<Semaphore>,

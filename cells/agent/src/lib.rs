@@ -31,6 +31,7 @@ mod server;
 mod session;
 mod stack;
 mod staging;
+mod strangers;
 mod task;
 mod watch;
 

@@ -21,7 +21,7 @@ use crate::instance::{self, Instance};
 use crate::ledger::{InstanceRecord, TaskRecord, TaskWork};
 use crate::logs::{self, Reading};
 use crate::task::{self, Start, Task};
-use crate::{command, launch, staging};
+use crate::{command, launch, staging, strangers};
 
 /// Bytes of a stream that are sent at once.
 const CHUNK: usize = 64 * 1024;
@@ -51,6 +51,7 @@ async fn take<E: Engine>(cell: &Arc<Cell<E>>, order: Order) -> Result<(), Refusa
     match order.body {
         OrderBody::Run(spec) => run(cell, spec).await,
         OrderBody::Stop { instance } => stop(cell, instance).await,
+        OrderBody::Reap { container } => strangers::reap(cell, &container).await,
         OrderBody::ForgetInstance { instance } => forget_instance(cell, instance).await,
         OrderBody::Stage(spec) => stage(cell, spec).await,
         OrderBody::RunTask(spec) => run_task(cell, spec).await,

@@ -19,6 +19,7 @@ pub(crate) struct Reports {
 
 #[derive(Debug, Default)]
 struct Inner {
+    strangers: Vec<String>,
     instances: BTreeMap<InstanceId, (u64, InstanceReport)>,
     tasks: BTreeMap<TaskId, (u64, TaskReport)>,
 }
@@ -47,6 +48,15 @@ impl Reports {
         });
     }
 
+    /// Containers that the ledger does not know, from now on.
+    pub(crate) fn set_strangers(&self, names: Vec<String>) {
+        self.lock().strangers = names;
+    }
+
+    pub(crate) fn forget_stranger(&self, name: &str) {
+        self.lock().strangers.retain(|known| known != name);
+    }
+
     pub(crate) fn forget_instance(&self, instance: InstanceId) {
         self.lock().instances.remove(&instance);
     }
@@ -70,7 +80,11 @@ impl Reports {
             .collect();
         (
             *self.revision.borrow(),
-            CellMessage::Report { instances, tasks },
+            CellMessage::Report {
+                instances,
+                tasks,
+                strangers: inner.strangers.clone(),
+            },
         )
     }
 

@@ -79,13 +79,14 @@ async fn converse<E: Engine>(cell: &Arc<Cell<E>>, talked: &mut bool) -> anyhow::
     send(&mut frames, &report).await?;
     *talked = true;
     tracing::info!(cell.id = %cell.ledger.cell(), "in session with the server");
+    let mut turn = Turn::default();
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             frame = frames.next() => {
                 let Some(frame) = frame else { return Ok(()) };
-                let answer = answer(cell, &frame.context("the session broke off")?).await?;
+                let answer = answer(cell, &mut turn, &frame.context("the session broke off")?).await?;
                 send(&mut frames, &answer).await?;
             }
             _ = changes.changed() => {
@@ -100,16 +101,40 @@ async fn converse<E: Engine>(cell: &Arc<Cell<E>>, talked: &mut bool) -> anyhow::
     }
 }
 
-async fn answer<E: Engine>(cell: &Arc<Cell<E>>, frame: &[u8]) -> anyhow::Result<CellMessage> {
+/// The number of the last order of a session. One that comes doubled must not be obeyed again: a `Run` after its own `Stop`
+/// and forgetting would start once more what has ended. One that is missing was lost, and only a new session with a full
+/// report tells the server so.
+#[derive(Debug, Default)]
+struct Turn(u64);
+
+impl Turn {
+    /// Whether the order is new.
+    fn take(&mut self, seq: u64) -> anyhow::Result<bool> {
+        if seq > self.0 + 1 {
+            bail!("order {seq} came after order {}", self.0);
+        }
+        let is_new = seq > self.0;
+        self.0 = self.0.max(seq);
+        Ok(is_new)
+    }
+}
+
+async fn answer<E: Engine>(
+    cell: &Arc<Cell<E>>,
+    turn: &mut Turn,
+    frame: &[u8],
+) -> anyhow::Result<CellMessage> {
     #[derive(Deserialize)]
     struct Numbered {
         seq: u64,
     }
     match serde_json::from_slice::<Order>(frame) {
-        Ok(order) => Ok(orders::obey(cell, order).await),
+        Ok(order) if turn.take(order.seq)? => Ok(orders::obey(cell, order).await),
+        Ok(Order { seq, .. }) => Ok(CellMessage::Ack { seq }),
         // The text of the error could quote the order, and orders hold secrets.
         Err(error) => match serde_json::from_slice::<Numbered>(frame) {
             Ok(Numbered { seq }) => {
+                turn.take(seq)?;
                 let message = format!(
                     "this cell does not understand the order, at byte {}",
                     error.column()

@@ -62,6 +62,10 @@ pub enum OrderBody {
     Stop {
         instance: InstanceId,
     },
+    /// Removes a container of [`CellMessage::Report`]'s `strangers`. One that is not among them is left alone.
+    Reap {
+        container: String,
+    },
     /// The server has taken note of the exit: the cell may drop the instance from its reports and ledger.
     ForgetInstance {
         instance: InstanceId,
@@ -171,6 +175,10 @@ pub enum CellMessage {
     Report {
         instances: Vec<InstanceReport>,
         tasks: Vec<TaskReport>,
+        /// Containers that are there and of which the cell's ledger knows nothing, by name. They go only on a
+        /// [`OrderBody::Reap`]: a cell that lost its memory does not decide by itself what else it had forgotten.
+        #[serde(default)]
+        strangers: Vec<String>,
     },
     Instance(InstanceReport),
     Task(TaskReport),

@@ -179,6 +179,51 @@ fn a_new_leader_goes_on_counting_where_the_old_one_stopped() {
 }
 
 #[test]
+fn an_end_during_a_rolling_update_that_no_leader_has_counted_yet_counts() {
+    let mut world = World::with_cells(1, 4000);
+    world.desire(scheduler::DesiredProcess {
+        version: version(2),
+        update: scheduler::UpdateStrategy::Rolling { max_in_flight: 1 },
+        ..app(1, 1)
+    });
+    let told = |n: u128, of: u128| Started {
+        instance: InstanceId::from_uuid(Uuid::from_u128(n)),
+        process: process(1),
+        version: version(of),
+        index: 0,
+        cell: cell(1),
+    };
+    let history = Event::CrashHistory {
+        process: process(1),
+        version: version(2),
+        index: 0,
+        instance: told(8, 2).instance,
+        crash_count: 2,
+        at: world.now,
+        exit: exit(ExitReason::Exited, 1),
+    };
+    world.apply(history);
+    world.pass(1);
+    // The old one serves, and the new one ended while there was no leader.
+    world.say(told(7, 1), running());
+    world.say(told(9, 2), crash());
+    assert_eq!(world.row(1, 0).crash_count, 3);
+    // An earlier one that was counted already, told once more by its cell.
+    world.scheduler.apply(
+        scheduler::Time(0),
+        Event::Instance {
+            cell: cell(1),
+            process: process(1),
+            version: version(2),
+            index: 0,
+            instance: told(6, 2).instance,
+            state: crash(),
+        },
+    );
+    assert_eq!(world.row(1, 0).crash_count, 3);
+}
+
+#[test]
 fn an_end_that_no_leader_has_counted_yet_counts() {
     let mut world = World::with_cells(1, 4000);
     world.desire(app(1, 1));

@@ -54,6 +54,8 @@ proptest! {
         for op in &ops {
             outside.perform(op);
         }
+        // Which cells an earlier leader lost a moment ago, a new one does not know.
+        prop_assume!(outside.world.scheduler.brake().is_none());
         let mut rebuilt = outside.rebuilt();
         prop_assert_eq!(rebuilt.scheduler.cells(), outside.world.scheduler.cells());
         let (lived, anew) = (outside.world.plan(), rebuilt.plan());

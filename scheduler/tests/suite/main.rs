@@ -1,5 +1,6 @@
 //! What the scheduler promises: rules by table, laws by random histories, and whole worlds with faults.
 
+mod caution;
 mod crashes;
 mod laws;
 mod placement;

@@ -1,8 +1,8 @@
 //! The loop that brings what runs to what should run.
 //!
 //! Each round reads the world, plans, and sends orders; it takes no input, wakes when told and every second anyway.
-//! Until every cell that may hold instances has spoken (or its TTL passed since this server started) nothing is
-//! planned: what is missing from this server's memory may well be running.
+//! Until every cell that may hold instances has spoken (or its TTL passed since this server started) nothing stops, only what
+//! is new starts, and routers are told nothing: what is missing from this server's memory may well be running.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::State;
 use super::tasks::OpenTask;
-use super::{Fleet, TICK, now, orders};
+use super::{Fleet, TICK, orders};
 use crate::route_feed::RouteFeed;
 
 /// Decisions of one round; the rest follows in the next.
@@ -44,7 +44,7 @@ impl Fleet {
         let started = Instant::now();
         loop {
             let pause = match self.round(started).await {
-                Ok(wake) => wake.map_or(TICK, |wake| until(wake).min(TICK)),
+                Ok(wake) => wake.map_or(TICK, |wake| self.until(wake).min(TICK)),
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -67,6 +67,7 @@ impl Fleet {
         let lrps = self.inner.store.list_desired_lrps(None).await?;
         let tasks = OpenTask::list(&self.inner.store).await?;
         let cells = self.inner.store.list_cells().await?;
+        let crashes = self.inner.store.list_crash_counts().await?;
         let filter = DeploymentFilter {
             active: true,
             ..DeploymentFilter::default()
@@ -90,15 +91,10 @@ impl Fleet {
             );
         }
         want_tasks(&mut state, &tasks);
-        let connected = state.cells.keys().copied().collect::<Vec<_>>();
-        state.awaited = cells
-            .iter()
-            .filter(|cell| !cell.lost)
-            .map(|cell| cell.id)
-            .collect();
-        for cell in connected {
-            state.awaited.remove(&cell);
-        }
+        state.remember_crashes(crashes);
+        let awaited = cells.iter().filter(|cell| !cell.lost).map(|cell| cell.id);
+        let cells = awaited.collect();
+        state.apply(Event::Inherit { cells });
         drop(state);
         self.inner.loaded.send_replace(true);
         Ok(())
@@ -116,18 +112,18 @@ impl Fleet {
             want_tasks(&mut state, &tasks);
             state.reread_tasks = false;
         }
-        let plan = {
+        let (plan, settled) = {
             let mut state = self.state();
-            if !state.awaited.is_empty() {
-                return Ok(None);
-            }
-            if !state.settled {
+            if !state.settled && state.scheduler.awaited().next().is_none() {
                 state.settled = true;
                 // A router takes what it is told first for the whole table.
                 tell(&self.inner.routes, &mut state);
                 self.inner.routes.settle();
             }
-            state.scheduler.plan(now(), BUDGET)
+            let now = state.now();
+            let plan = state.scheduler.plan(now, BUDGET);
+            state.watch_brake();
+            (plan, state.settled)
         };
         let mut carried_out = Ok(());
         for decision in plan.decisions {
@@ -138,8 +134,11 @@ impl Fleet {
         }
         self.tell_routes();
         carried_out?;
-        self.end_deployments().await?;
-        self.end_impatient_tasks().await?;
+        // A release whose instances have not reported has not failed, and a build may yet find its cell.
+        if settled {
+            self.end_deployments().await?;
+            self.end_impatient_tasks().await?;
+        }
         self.tell_routes();
         Ok(self.state().scheduler.next_wake())
     }
@@ -154,7 +153,7 @@ impl Fleet {
             .map(|(cell, _)| *cell);
         let mut expired = silent.collect::<Vec<_>>();
         if started.elapsed() > PRESENCE_TTL {
-            expired.extend(state.awaited.iter().copied());
+            expired.extend(state.scheduler.awaited());
         }
         expired
     }
@@ -338,6 +337,11 @@ impl Fleet {
         Ok(())
     }
 
+    fn until(&self, wake: Time) -> Duration {
+        let now = self.state().now();
+        Duration::from_micros(u64::try_from(wake.0.saturating_sub(now.0)).unwrap_or(0))
+    }
+
     /// Tells the route feed where the apps that changed are reached now.
     pub(crate) fn tell_routes(&self) {
         tell(&self.inner.routes, &mut self.state());
@@ -355,8 +359,4 @@ fn want_tasks(state: &mut State, tasks: &[OpenTask]) {
     for open in tasks.iter().filter(|open| open.placed().is_none()) {
         state.apply(Event::Task(open.desired()));
     }
-}
-
-fn until(wake: Time) -> Duration {
-    Duration::from_micros(u64::try_from(wake.0.saturating_sub(now().0)).unwrap_or(0))
 }

@@ -6,7 +6,7 @@ use model::protocol::cell::{InstanceSpec, StagingSpec, TaskSpec};
 use model::task::{StagingFailure, TaskOutcome};
 use serde_json::json;
 use std::time::Duration;
-use store::records::{Build, Droplet, Event, PackageState, Task, TaskState};
+use store::records::{Build, CrashCount, Droplet, Event, PackageState, Task, TaskState};
 use store::{Staged, Store, TaskTeller};
 
 use super::state::{Edition, Wanted};
@@ -158,7 +158,8 @@ async fn finish_build(
     }
 }
 
-/// Writes a crash down as an audit event. Its id is the instance's: a repeated report counts once.
+/// Writes a crash down as an audit event, with what it made of the count of its index. The event's id is the instance's: a
+/// repeated report counts once.
 pub(super) async fn note_crash(
     store: &Store,
     app: AppId,
@@ -166,6 +167,7 @@ pub(super) async fn note_crash(
     instance: InstanceId,
     index: u32,
     exit: &Exit,
+    count: Option<&CrashCount>,
 ) -> Result<(), store::Error> {
     let Some(app) = store.find_app(app).await? else {
         return Ok(());
@@ -191,8 +193,5 @@ pub(super) async fn note_crash(
         }),
         created_us: store::now_us(),
     };
-    match store.insert_event(&event).await {
-        Ok(()) | Err(store::Error::Conflict(_)) => Ok(()),
-        Err(other) => Err(other),
-    }
+    store.note_crash(&event, count).await
 }

@@ -19,7 +19,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use super::state::{CellLink, MAX_WAITING_ORDERS};
-use super::{Fleet, now, orders};
+use super::{Fleet, orders};
 
 /// Why a session ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,8 @@ enum Ended {
     Protocol(&'static str),
     #[error("the cell was not heard of for {} s", PRESENCE_TTL.as_secs())]
     Silent,
+    #[error("it left an order unanswered for {} s", PRESENCE_TTL.as_secs())]
+    Unanswered,
     #[error("a newer session speaks for the cell, or it is held for lost")]
     Superseded,
     #[error("the store failed")]
@@ -84,10 +86,21 @@ impl Fleet {
         if hello.epoch_seen > self.inner.epoch {
             return Err(Ended::Protocol("it obeys a newer leader"));
         }
-        let Some(CellMessage::Report { instances, tasks }) = next(frames).await? else {
+        let Some(CellMessage::Report {
+            instances,
+            tasks,
+            strangers,
+        }) = next(frames).await?
+        else {
             return Err(Ended::Protocol("the second message is not a full report"));
         };
         self.loaded().await;
+        if self.has_other_life(&hello) {
+            return Err(Ended::Protocol(
+                "another life of the same cell is connected: its disk was copied, or it was started anew and the end of the \
+                 old one is not noticed yet",
+            ));
+        }
         self.inner
             .store
             .join_cell(cell, &hello.name, hello.incarnation)
@@ -100,6 +113,7 @@ impl Fleet {
                 self.take_exit(cell, report).await?;
             }
             self.take_tasks(cell, tasks, &lost).await?;
+            self.reap(cell, strangers);
             self.inner.changed.notify_one();
             self.exchange(frames, cell, session, &mut orders).await
         }
@@ -124,8 +138,13 @@ impl Fleet {
         orders: &mut mpsc::Receiver<OrderBody>,
     ) -> Result<(), Ended> {
         let mut seq = 0;
-        let mut unanswered: BTreeMap<u64, OrderBody> = BTreeMap::new();
+        let mut unanswered: BTreeMap<u64, (Instant, OrderBody)> = BTreeMap::new();
         loop {
+            // What became of it, only a full report can tell; so there has to be a new session.
+            let oldest = unanswered.values().next().map(|(sent, _)| *sent);
+            if oldest.is_some_and(|sent| sent.elapsed() > PRESENCE_TTL) {
+                return Err(Ended::Unanswered);
+            }
             tokio::select! {
                 order = orders.recv() => {
                     let Some(body) = order else { return Ok(()) };
@@ -134,7 +153,7 @@ impl Fleet {
                     let json = serde_json::to_vec(&order).map_err(Ended::Invalid)?;
                     let sent = tokio::time::timeout(PRESENCE_TTL, frames.send(bytes::Bytes::from(json)));
                     sent.await.map_err(|_| Ended::Silent)?.map_err(Ended::Broken)?;
-                    unanswered.insert(seq, order.body);
+                    unanswered.insert(seq, (Instant::now(), order.body));
                 }
                 message = tokio::time::timeout(PRESENCE_TTL, next(frames)) => {
                     let message = message.map_err(|_| Ended::Silent)??;
@@ -145,7 +164,7 @@ impl Fleet {
                     match message {
                         CellMessage::Ack { seq } => { unanswered.remove(&seq); }
                         CellMessage::Refused { seq, message } => {
-                            if let Some(order) = unanswered.remove(&seq) {
+                            if let Some((_, order)) = unanswered.remove(&seq) {
                                 self.refused(cell, &order, &message).await?;
                             }
                         }
@@ -192,7 +211,9 @@ impl Fleet {
             .iter()
             .map(|report| report.instance)
             .collect::<HashSet<_>>();
-        let known = state.reports.iter().filter(|(_, (on, _))| *on == cell);
+        let suspects = state.suspects.iter();
+        let known = state.reports.iter().chain(suspects);
+        let known = known.filter(|(_, (on, _))| *on == cell);
         let mut gone = known.map(|(instance, _)| *instance).collect::<Vec<_>>();
         gone.extend(state.scheduler.instances_on(cell));
         gone.retain(|instance| !reported.contains(instance));
@@ -202,7 +223,7 @@ impl Fleet {
         }
         for report in instances {
             // When the cell says that it was, since this server may hear of it late.
-            let since = Time(report.since_us).min(now());
+            let since = Time(report.since_us).min(state.now());
             state.take_report(cell, report.clone(), since);
         }
         for report in tasks {
@@ -227,8 +248,26 @@ impl Fleet {
                 session,
             },
         );
-        state.awaited.remove(&cell);
         (session, lost)
+    }
+
+    /// Whether a cell of the same name, but with another disk or another start of its host, is connected.
+    fn has_other_life(&self, hello: &CellHello) -> bool {
+        let state = self.state();
+        state
+            .cells
+            .get(&hello.cell)
+            .is_some_and(|link| link.is_connected() && link.hello.incarnation != hello.incarnation)
+    }
+
+    /// Has containers removed of which the cell knows no more than the name. No instance or build is known under it either,
+    /// or the cell would know it: only a ledger that was lost can have held it.
+    fn reap(&self, cell: CellId, strangers: Vec<String>) {
+        let mut state = self.state();
+        for container in strangers {
+            tracing::warn!(cell.id = %cell, container.name = container, "a container that the cell's ledger does not know is removed");
+            state.send(cell, OrderBody::Reap { container });
+        }
     }
 
     /// The session ended. The cell counts as present until its TTL passes; it may come back at once.
@@ -261,7 +300,8 @@ impl Fleet {
             if !state.is_session(cell, session) {
                 return Err(Ended::Superseded);
             }
-            state.take_report(cell, report.clone(), now());
+            let now = state.now();
+            state.take_report(cell, report.clone(), now);
         }
         self.inner.changed.notify_one();
         self.take_exit(cell, &report).await
@@ -274,7 +314,11 @@ impl Fleet {
         };
         let instance = report.instance;
         if !matches!(exit.reason, ExitReason::Stopped | ExitReason::Lost { .. }) {
-            let wanted = self.state().wanted.get(&report.process).cloned();
+            let (wanted, count) = {
+                let state = self.state();
+                let wanted = state.wanted.get(&report.process).cloned();
+                (wanted, state.crash_count(report, exit))
+            };
             orders::note_crash(
                 &self.inner.store,
                 report.app,
@@ -282,6 +326,7 @@ impl Fleet {
                 instance,
                 report.index,
                 exit,
+                count.as_ref(),
             )
             .await?;
         }
@@ -315,6 +360,7 @@ impl Fleet {
             OrderBody::RunTask(spec) => self.task_refused(spec.task, message).await?,
             OrderBody::OpenStream { stream, .. } => self.inner.streams.give_up(*stream),
             OrderBody::Stop { .. }
+            | OrderBody::Reap { .. }
             | OrderBody::ForgetInstance { .. }
             | OrderBody::CancelTask { .. }
             | OrderBody::ForgetTask { .. } => {}

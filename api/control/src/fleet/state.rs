@@ -12,7 +12,7 @@ use store::records::{Deployment, DesiredLrp, LrpSpec};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::now;
+use super::clock::Clock;
 use super::rolling::{FailedRelease, Rolling};
 use super::wishes::{Wish, wishes};
 use crate::stats::Counts;
@@ -22,18 +22,22 @@ pub(super) const MAX_WAITING_ORDERS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct State {
+    clock: Clock,
     pub(super) scheduler: Scheduler,
     pub(super) cells: BTreeMap<CellId, CellLink>,
     pub(super) wanted: HashMap<ProcessId, Wanted>,
     pub(super) reports: HashMap<InstanceId, (CellId, InstanceReport)>,
+    /// What ran on cells that are lost, and perhaps still does: routes lead there until their index runs elsewhere.
+    pub(super) suspects: HashMap<InstanceId, (CellId, InstanceReport)>,
     pub(super) usage: HashMap<InstanceId, InstanceUsage>,
-    /// Reported instances by app, for routes.
+    /// Reported and suspect instances by app, for routes.
     pub(super) of_app: HashMap<AppId, BTreeSet<InstanceId>>,
     /// Apps whose endpoints changed since the routes were last told.
     pub(super) stale_routes: BTreeSet<AppId>,
-    /// Cells that may hold instances and have not spoken since this server started.
-    pub(super) awaited: BTreeSet<CellId>,
+    /// Every cell that may hold instances has spoken since this server started, or was given up.
     pub(super) settled: bool,
+    /// The alarm about lost cells rings.
+    pub(super) braked: bool,
     /// How the last instance of an index ended, while its successor has not become healthy.
     pub(super) last_exits: HashMap<(ProcessId, u32), (VersionId, Exit)>,
     /// Deployments under way, by app.
@@ -105,19 +109,21 @@ impl CellLink {
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         // Instance ids must not repeat over the lives of this server.
         let seed = InstanceId::random().as_uuid().as_u64_pair().0;
         Self {
+            clock,
             scheduler: Scheduler::new(seed),
             cells: BTreeMap::new(),
             wanted: HashMap::new(),
             reports: HashMap::new(),
+            suspects: HashMap::new(),
             usage: HashMap::new(),
             of_app: HashMap::new(),
             stale_routes: BTreeSet::new(),
-            awaited: BTreeSet::new(),
             settled: false,
+            braked: false,
             last_exits: HashMap::new(),
             rolling: HashMap::new(),
             failed_releases: HashMap::new(),
@@ -128,8 +134,12 @@ impl State {
         }
     }
 
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     pub(super) fn apply(&mut self, event: Event) {
-        self.scheduler.apply(now(), event);
+        self.scheduler.apply(self.now(), event);
     }
 
     /// Takes over what should run of an app: the given LRPs and nothing else. They roll where a deployment is under way.
@@ -163,6 +173,8 @@ impl State {
         for wish in wishes {
             self.want(&wish);
         }
+        // Of lost instances, those that are not wanted any more get no requests any more.
+        self.stale_routes.insert(app);
     }
 
     fn want(&mut self, wish: &Wish<'_>) {
@@ -235,6 +247,7 @@ impl State {
 
     /// Takes over what a cell says of an instance.
     pub(super) fn take_report(&mut self, cell: CellId, report: InstanceReport, at: Time) {
+        let is_late = self.is_late(&report);
         self.scheduler.apply(
             at,
             Event::Instance {
@@ -246,6 +259,10 @@ impl State {
                 state: report.state.clone(),
             },
         );
+        if is_late {
+            return;
+        }
+        self.suspects.remove(&report.instance);
         self.stale_routes.insert(report.app);
         self.of_app
             .entry(report.app)
@@ -255,6 +272,7 @@ impl State {
         match &report.state {
             InstanceState::Running { .. } => {
                 self.last_exits.remove(&index);
+                self.clear_suspects(&report);
             }
             InstanceState::Exited { exit } => {
                 self.usage.remove(&report.instance);
@@ -268,9 +286,17 @@ impl State {
         self.reports.insert(report.instance, (cell, report));
     }
 
+    /// Whether a later word of this instance is known: lives only go forward.
+    fn is_late(&self, report: &InstanceReport) -> bool {
+        let known = self.reports.get(&report.instance);
+        let has_gone_on = known.is_some_and(|(_, known)| known.state.step() > report.state.step());
+        has_gone_on || self.scheduler.has_ended(report.instance)
+    }
+
     pub(super) fn forget(&mut self, instance: InstanceId) {
         self.usage.remove(&instance);
-        if let Some((_, report)) = self.reports.remove(&instance) {
+        let suspect = self.suspects.remove(&instance);
+        if let Some((_, report)) = self.reports.remove(&instance).or(suspect) {
             self.stale_routes.insert(report.app);
             if let Some(instances) = self.of_app.get_mut(&report.app) {
                 instances.remove(&instance);
@@ -281,20 +307,44 @@ impl State {
         }
     }
 
-    /// The cell is lost: so is all that ran there, as far as anybody can know.
+    /// The cell is lost: so is all that ran there, as far as anybody can know. Perhaps only nobody hears of it; so requests
+    /// are led there until another instance runs in the place of each, and routers find out themselves which is dead.
     pub(super) fn lose_cell(&mut self, cell: CellId) {
         self.cells.remove(&cell);
-        self.awaited.remove(&cell);
         let gone = self
             .reports
             .iter()
             .filter(|(_, (on, _))| *on == cell)
-            .map(|(id, _)| *id)
+            .map(|(id, (_, report))| (*id, report.clone()))
             .collect::<Vec<_>>();
-        for instance in gone {
+        for (instance, report) in gone {
             self.forget(instance);
+            if matches!(report.state, InstanceState::Running { .. }) {
+                self.of_app.entry(report.app).or_default().insert(instance);
+                self.suspects.insert(instance, (cell, report));
+            }
         }
         self.apply(Event::CellDown { cell });
+    }
+
+    /// An instance runs in the place of those that were lost with their cells.
+    fn clear_suspects(&mut self, running: &InstanceReport) {
+        let of_app = self.of_app.get(&running.app).into_iter().flatten();
+        let replaced = of_app.filter(|instance| {
+            self.suspects.get(*instance).is_some_and(|(_, suspect)| {
+                suspect.process == running.process && suspect.index == running.index
+            })
+        });
+        for instance in replaced.copied().collect::<Vec<_>>() {
+            self.forget(instance);
+        }
+    }
+
+    /// Whether a lost instance is still what its index should be.
+    fn is_wanted(&self, suspect: &InstanceReport) -> bool {
+        self.wanted
+            .get(&suspect.process)
+            .is_some_and(|wanted| suspect.index < wanted.instances)
     }
 
     /// Where requests for an app's processes go now, with the type of each process.
@@ -302,7 +352,12 @@ impl State {
         let instances = self.of_app.get(&app).into_iter().flatten();
         let mut endpoints = instances
             .filter_map(|instance| {
-                let (_, report) = self.reports.get(instance)?;
+                let suspect = || {
+                    self.suspects
+                        .get(instance)
+                        .filter(|(_, suspect)| self.is_wanted(suspect))
+                };
+                let (_, report) = self.reports.get(instance).or_else(suspect)?;
                 let InstanceState::Running { address } = report.state else {
                     return None;
                 };
@@ -345,6 +400,8 @@ impl State {
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts {
             cells: self.cells.len(),
+            awaited_cells: self.scheduler.awaited().count(),
+            lost_cells: self.scheduler.brake().map_or(0, |brake| brake.lost),
             desired_instances: self
                 .wanted
                 .values()

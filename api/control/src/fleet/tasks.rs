@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::ids::{AppId, CellId, TaskId};
+use model::ids::{AppId, CellId, Incarnation, TaskId};
 use model::protocol::cell::OrderBody;
 use model::task::{StagingFailure, TaskOutcome, TaskReport, TaskState};
 use scheduler::{DesiredTask, Event};
@@ -138,6 +138,12 @@ impl Fleet {
         self.finish_task(task, outcome, TaskTeller::Server).await
     }
 
+    /// Which life of a cell is the one that speaks.
+    fn incarnation(&self, cell: CellId) -> Option<Incarnation> {
+        let state = self.state();
+        state.cells.get(&cell).map(|link| link.hello.incarnation)
+    }
+
     /// Takes over the tasks of a full report. Those that were sent to this cell and that it does not know are lost, since
     /// they run at most once; `lost` are those that this server sent. Those that nobody waits for are cancelled.
     pub(super) async fn take_tasks(
@@ -146,6 +152,7 @@ impl Fleet {
         reports: Vec<TaskReport>,
         lost: &HashSet<TaskId>,
     ) -> store::Result<()> {
+        let incarnation = self.incarnation(cell);
         let mut live = HashSet::new();
         for report in reports {
             if !matches!(report.state, TaskState::Done { .. }) {
@@ -170,7 +177,10 @@ impl Fleet {
                 if open.is_canceling() {
                     state.send(cell, OrderBody::CancelTask { task });
                 }
-            } else if lost.contains(&task) || placed.epoch < self.inner.epoch {
+            } else if lost.contains(&task)
+                || placed.epoch < self.inner.epoch
+                || incarnation.is_some_and(|now| now != placed.incarnation)
+            {
                 self.lose_task(task).await?;
             }
         }

@@ -31,6 +31,7 @@ pub(crate) const LAYER: &[u8] = b"a layer in its transfer form";
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     id: CellId,
+    incarnation: Incarnation,
     socket: PathBuf,
     pub(crate) seen: Arc<Mutex<Seen>>,
 }
@@ -51,6 +52,7 @@ impl Cell {
     pub(crate) fn new(socket: PathBuf) -> Self {
         Self {
             id: CellId::random(),
+            incarnation: Incarnation::random(),
             socket,
             seen: Arc::default(),
         }
@@ -98,7 +100,12 @@ impl Cell {
             .new_codec();
         let mut frames = Framed::new(TokioIo::new(upgraded), codec);
         say(&mut frames, &CellMessage::Hello(self.hello())).await;
-        say(&mut frames, &CellMessage::Report { instances, tasks }).await;
+        let report = CellMessage::Report {
+            instances,
+            tasks,
+            strangers: vec![],
+        };
+        say(&mut frames, &report).await;
         frames
     }
 
@@ -118,7 +125,7 @@ impl Cell {
         CellHello {
             cell: self.id,
             name: "cell-1".into(),
-            incarnation: Incarnation::random(),
+            incarnation: self.incarnation,
             epoch_seen: 0,
             zone: "z1".into(),
             stack: Stack(STACK.into()),
@@ -216,7 +223,9 @@ impl Cell {
                 )
                 .await;
             }
-            OrderBody::ForgetInstance { .. } | OrderBody::ForgetTask { .. } => {}
+            OrderBody::Reap { .. }
+            | OrderBody::ForgetInstance { .. }
+            | OrderBody::ForgetTask { .. } => {}
         }
     }
 

@@ -95,10 +95,10 @@ async fn a_task_runs_its_command_over_the_droplet_and_keeps_its_result_until_it_
         (output.source.to_string().as_str(), output.index),
         ("APP/TASK/migrate", 7)
     );
-    let notes = lines
+    let mut notes = lines
         .iter()
         .filter(|line| line.source.to_string() == "CELL");
-    let last = notes.last().unwrap();
+    let last = notes.next_back().unwrap();
     assert_eq!(String::from_utf8_lossy(&last.bytes), "Exit status 0");
     world.stop().await;
 

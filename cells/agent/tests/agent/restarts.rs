@@ -36,14 +36,11 @@ async fn a_restarted_agent_adopts_what_runs_and_reports_what_ended_meanwhile() {
     let stops = running(&world, &mut session).await;
     session.accepted(OrderBody::Stop { instance: stops }).await;
     let container = world.engine.container(&ends.to_string()).unwrap();
-    let mut stranger = world.engine.started()[0].clone();
-    stranger.name = "stranger".into();
     world.stop().await;
     container.exit_now(FakeExit {
         status: 3,
         oom_killed: false,
     });
-    world.engine.start(stranger).await.unwrap();
 
     let mut session = world.start().await;
     assert_eq!(session.instances.len(), 3);
@@ -55,10 +52,94 @@ async fn a_restarted_agent_adopts_what_runs_and_reports_what_ended_meanwhile() {
         (ExitReason::Stopped, Some(137)),
         "the stop goes on"
     );
-    assert_eq!(world.engine.started().len(), 4, "nothing was started again");
+    assert_eq!(world.engine.started().len(), 3, "nothing was started again");
     super::world::eventually(|| world.engine.names() == [lives.to_string()]).await;
     session.accepted(OrderBody::Stop { instance: lives }).await;
     session.exit_of(lives).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_the_ledger_does_not_know_is_reported_and_goes_only_when_the_leader_says_so()
+ {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let lives = running(&world, &mut session).await;
+    world.stop().await;
+    let mut stranger = world.engine.started()[0].clone();
+    stranger.name = "stranger".into();
+    stranger.dir = world.path("containers/stranger");
+    std::fs::create_dir_all(&stranger.dir).unwrap();
+    world.engine.start(stranger).await.unwrap();
+
+    let mut session = world.start().await;
+    assert_eq!(session.strangers, ["stranger"]);
+    let reap = |container: &str| OrderBody::Reap {
+        container: container.into(),
+    };
+    session.accepted(reap(&lives.to_string())).await;
+    assert_eq!(world.engine.names().len(), 2, "only strangers are reaped");
+    session.epoch += 1;
+    session.accepted(reap("unheard-of")).await;
+    session.epoch -= 1;
+    session.order(reap("stranger")).await.unwrap_err();
+    assert_eq!(world.engine.names().len(), 2, "an old leader is not obeyed");
+    drop(session);
+    let mut session = world.session().await;
+    assert_eq!(
+        session.strangers,
+        ["stranger"],
+        "it is reported until it is gone"
+    );
+    session.epoch += 2;
+    session.accepted(reap("stranger")).await;
+    session.accepted(reap("stranger")).await;
+    assert_eq!(world.engine.names(), [lives.to_string()]);
+    assert!(!world.path("containers/stranger").exists());
+    drop(session);
+    assert!(world.session().await.strangers.is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_is_on_disk() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let spec = world.instance(&session, HealthCheckKind::Process);
+    let file = world.path(format!("instances/{}.json", spec.instance));
+    session
+        .accepted(OrderBody::Run(Box::new(spec.clone())))
+        .await;
+    assert!(file.exists());
+    let stop = OrderBody::Stop {
+        instance: spec.instance,
+    };
+    session.accepted(stop.clone()).await;
+    let record = std::fs::read_to_string(&file).unwrap();
+    assert!(!record.contains("starting"), "{record}");
+    session.exit_of(spec.instance).await;
+    let forget = OrderBody::ForgetInstance {
+        instance: spec.instance,
+    };
+    session.accepted(forget.clone()).await;
+    assert!(!file.exists());
+    // All of it may come again; the same order starts nothing a second time.
+    session.seq -= 3;
+    session.accepted(OrderBody::Run(Box::new(spec))).await;
+    assert!(world.engine.names().is_empty() && !file.exists());
+    session.seq += 2;
+    session.accepted(stop).await;
+    session.accepted(forget).await;
+    assert!(!file.exists());
+    // A gap says that an order was lost: a new session tells what is.
+    session.seq += 1;
+    session
+        .send(OrderBody::Stop {
+            instance: InstanceId::random(),
+        })
+        .await;
+    let session = world.session().await;
+    assert!(session.instances.is_empty());
     world.stop().await;
 }
 

@@ -63,7 +63,7 @@ async fn answer(
                 TokioIo::new(upgrade.await.unwrap()),
                 LengthDelimitedCodec::new(),
             );
-            let (inbox, instances, tasks) = (vec![], vec![], vec![]);
+            let (inbox, instances, tasks, strangers) = (vec![], vec![], vec![], vec![]);
             let session = Session {
                 frames,
                 seq: 0,
@@ -72,6 +72,7 @@ async fn answer(
                 hello: None,
                 instances,
                 tasks,
+                strangers,
             };
             let _ = sessions.send(session).await;
         });

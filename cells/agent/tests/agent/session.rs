@@ -22,6 +22,7 @@ pub(crate) struct Session {
     pub(crate) hello: Option<CellHello>,
     pub(crate) instances: Vec<InstanceReport>,
     pub(crate) tasks: Vec<TaskReport>,
+    pub(crate) strangers: Vec<String>,
 }
 
 impl Session {
@@ -29,8 +30,8 @@ impl Session {
         self.hello.as_ref().unwrap().stack.clone()
     }
 
-    /// Sends an order; the answer is an acknowledgement or the reason of a refusal.
-    pub(crate) async fn order(&mut self, body: OrderBody) -> Result<(), String> {
+    /// Sends an order and waits for nothing. Returns its number.
+    pub(crate) async fn send(&mut self, body: OrderBody) -> u64 {
         self.seq += 1;
         let seq = self.seq;
         let order = Order {
@@ -42,6 +43,12 @@ impl Session {
             .send(Bytes::from(serde_json::to_vec(&order).unwrap()))
             .await
             .unwrap();
+        seq
+    }
+
+    /// Sends an order; the answer is an acknowledgement or the reason of a refusal.
+    pub(crate) async fn order(&mut self, body: OrderBody) -> Result<(), String> {
+        let seq = self.send(body).await;
         loop {
             match self.read().await {
                 CellMessage::Ack { seq: of } if of == seq => return Ok(()),

@@ -97,7 +97,12 @@ impl World {
         let CellMessage::Hello(hello) = session.read().await else {
             panic!("no greeting")
         };
-        let CellMessage::Report { instances, tasks } = session.read().await else {
+        let CellMessage::Report {
+            instances,
+            tasks,
+            strangers,
+        } = session.read().await
+        else {
             panic!("no full report")
         };
         session.hello = Some(hello);
@@ -107,7 +112,7 @@ impl World {
         session
             .inbox
             .extend(tasks.iter().cloned().map(CellMessage::Task));
-        (session.instances, session.tasks) = (instances, tasks);
+        (session.instances, session.tasks, session.strangers) = (instances, tasks, strangers);
         session
     }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::ids::{CellId, InstanceId, ProcessId, TaskId};
 use model::instance::InstanceState;
-use scheduler::{Decision, DesiredProcess, DesiredTask, Event, Scheduler, StopReason, Time};
+use scheduler::{
+    Decision, DesiredProcess, DesiredTask, Event, Scheduler, StopReason, Time, UpdateStrategy,
+};
 
 use super::cell::{Cell, Held};
 use super::net::{Chance, Mail, Net, Order, Said};
@@ -38,6 +40,10 @@ pub(crate) struct World {
     // The server.
     pub(super) scheduler: Scheduler,
     pub(super) leads_since: Time,
+    /// Indices that were wished for when this leader began, while it waits for cells.
+    pub(super) inherited: BTreeSet<(ProcessId, u32)>,
+    /// Where the last instance of an index was placed by this leader.
+    pub(super) places: BTreeMap<(ProcessId, u32), (CellId, InstanceId)>,
     pub(super) presence: Vec<Presence>,
     // The database.
     pub(super) wishes: BTreeMap<ProcessId, DesiredProcess>,
@@ -75,6 +81,8 @@ impl World {
             most_instances: if is_large { 30 } else { 8 },
             scheduler: Scheduler::new(chance.next()),
             leads_since: Time(0),
+            inherited: BTreeSet::new(),
+            places: BTreeMap::new(),
             presence: vec![Presence::default(); count],
             wishes: BTreeMap::new(),
             crashes: BTreeMap::new(),
@@ -88,6 +96,7 @@ impl World {
             let first = Time(world.chance.between(0, 10 * SECOND));
             world.net.at(first, Mail::Beat { cell: number });
         }
+        world.await_cells();
         world.net.at(Time(1), Mail::Fault);
         world.net.at(Time(2), Mail::Wish);
         world.net.at(world.faults_end, Mail::Look);
@@ -97,8 +106,7 @@ impl World {
     pub(crate) fn run(mut self) -> Result<(), String> {
         let mut right_since = None;
         loop {
-            let wake = self.scheduler.next_wake().filter(|_| self.may_plan());
-            if let Some(wake) = wake
+            if let Some(wake) = self.scheduler.next_wake()
                 && wake <= self.net.due()
             {
                 self.now = self.now.max(wake);
@@ -158,9 +166,11 @@ impl World {
                 said,
             } => self.hear(cell, session, said),
             Mail::Lease { cell: number } => {
-                if self.presence[number].is_up && self.now.0 - self.presence[number].heard.0 >= TTL
-                {
-                    self.presence[number].is_up = false;
+                let presence = &mut self.presence[number];
+                let is_awaited = !presence.has_reported;
+                let heard = presence.heard.max(self.leads_since);
+                if (presence.is_up || is_awaited) && self.now.0 - heard.0 >= TTL {
+                    presence.is_up = false;
                     self.tasks
                         .retain(|_, known| known.1 != Some(cell(number as u128)));
                     self.apply(Event::CellDown {
@@ -185,10 +195,58 @@ impl World {
 
     // The server.
 
-    /// A new leader waits until every cell has reported or is lost.
-    fn may_plan(&self) -> bool {
-        self.now.0 - self.leads_since.0 >= TTL
-            || self.presence.iter().all(|presence| presence.has_reported)
+    /// A new leader holds back what is older than it until every cell has reported or is given up.
+    fn await_cells(&mut self) {
+        let desired = self.wishes.values();
+        self.inherited = desired
+            .flat_map(|wish| (0..wish.instances).map(|index| (wish.process, index)))
+            .collect();
+        self.places.clear();
+        let cells = (0..self.cells.len()).map(|number| cell(number as u128));
+        self.apply(Event::Inherit {
+            cells: cells.collect(),
+        });
+        for number in 0..self.cells.len() {
+            let given_up = Time(self.now.0 + TTL);
+            self.net.at(given_up, Mail::Lease { cell: number });
+        }
+    }
+
+    /// What must not be decided while cells may be well that nobody hears.
+    fn check_caution(&mut self, decision: &Decision) -> Result<(), String> {
+        let is_settled = self.scheduler.awaited().next().is_none();
+        match *decision {
+            Decision::Stop { instance, .. } if is_settled => {
+                self.places.retain(|_, place| place.1 != instance);
+                Ok(())
+            }
+            Decision::Stop { instance, .. } => Err(format!(
+                "{instance} was stopped before all cells had reported"
+            )),
+            Decision::Start {
+                process,
+                index,
+                cell,
+                instance,
+                ..
+            } => {
+                let place = self.places.insert((process, index), (cell, instance));
+                if !is_settled && self.inherited.contains(&(process, index)) {
+                    return Err(format!(
+                        "index {index} was started before all cells had reported"
+                    ));
+                }
+                let was_lost = place.is_some_and(|place| !self.presence[number(place.0)].is_up);
+                let alone = self.wishes[&process].update == UpdateStrategy::Recreate;
+                if was_lost && alone && self.scheduler.brake().is_some() {
+                    return Err(format!(
+                        "index {index} was replaced although the brake is on"
+                    ));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn order(&mut self, number: usize, order: Order) {
@@ -236,6 +294,7 @@ impl World {
         let listed: BTreeSet<_> = all.iter().map(|held| held.at.instance).collect();
         for instance in self.scheduler.instances_on(id) {
             if !listed.contains(&instance) {
+                self.places.retain(|_, place| place.1 != instance);
                 self.apply(Event::InstanceGone { cell: id, instance });
             }
         }
@@ -259,8 +318,13 @@ impl World {
             },
         );
         let InstanceState::Exited { exit } = held.state else {
+            // Of two that an index has, either may be the last.
+            self.places
+                .entry((at.process, at.index))
+                .and_modify(|place| *place = (at.cell, at.instance));
             return;
         };
+        self.places.retain(|_, place| place.1 != at.instance);
         self.order(number, Order::Forget(at.instance));
         let rows = self.scheduler.process(at.process);
         if let Some(row) = rows.iter().find(|row| row.last_crash == Some(at.instance)) {
@@ -284,6 +348,7 @@ impl World {
             return Err(format!("{} decisions of {budget}", decisions.len()));
         }
         for decision in decisions {
+            self.check_caution(&decision)?;
             match decision {
                 Decision::Start { process, .. } => {
                     let at = started(&decision).expect("a start");
@@ -345,6 +410,7 @@ impl World {
         for wish in self.wishes.values() {
             self.scheduler.apply(self.now, Event::Desire(wish.clone()));
         }
+        self.await_cells();
         for history in self.crashes.values() {
             self.scheduler.apply(self.now, history.clone());
         }

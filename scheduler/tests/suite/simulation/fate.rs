@@ -34,7 +34,12 @@ impl World {
         }
         let n = u128::from(1 + self.chance.below(self.processes));
         let instances = self.chance.below(self.most_instances + 1) as u32;
-        match self.chance.below(12) {
+        let dice = self.chance.below(12);
+        if !matches!(dice, 2 | 3) {
+            // A wish of a person passes the brake.
+            self.places.retain(|key, _| key.0 != process(n));
+        }
+        match dice {
             0 => {
                 self.wishes.remove(&process(n));
                 self.crashes.retain(|key, _| key.0 != process(n));
