@@ -136,7 +136,7 @@ fn framing(headers: &[httparse::Header<'_>]) -> Result<Framing, Malformed> {
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
             .map(|header| header.value.trim_ascii())
     };
-    if let Some(last) = all("transfer-encoding").last() {
+    if let Some(last) = all("transfer-encoding").next_back() {
         let last = last.rsplit(|byte| *byte == b',').next().unwrap_or_default();
         let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
         return Ok(if is_chunked {
