@@ -99,7 +99,10 @@ async fn a_task_runs_its_command_over_the_droplet_and_keeps_its_result_until_it_
         .iter()
         .filter(|line| line.source.to_string() == "CELL");
     let last = notes.next_back().unwrap();
-    assert_eq!(String::from_utf8_lossy(&last.bytes), "Exit status 0");
+    assert_eq!(
+        String::from_utf8_lossy(&last.bytes),
+        "Task migrate: Exit status 0"
+    );
     world.stop().await;
 
     let mut session = world.start().await;
