@@ -4,8 +4,10 @@ use api_control::SpaceFilter;
 use api_control::records::{PageRequest, User};
 use api_types::{CreateRole, Included, Page, Role};
 use axum::Json;
+use http::StatusCode;
 use model::ids::{OrgId, SpaceId};
 
+use crate::answer::created;
 use crate::body::JsonBody;
 use crate::error::{ApiError, Outcome};
 use crate::present;
@@ -77,8 +79,11 @@ fn pairs<'a, T>(places: &'a [T], users: &'a [User]) -> impl Iterator<Item = (&'a
         .flat_map(move |place| users.iter().map(move |user| (place, user)))
 }
 
-/// The admin has every role already, in Cloud Foundry's words, which clients take for success; nobody else exists.
-pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateRole>) -> Outcome<Json<Role>> {
+/// The admin has every role already, and hears so: `cf create-space` fails where it hears "already has". Nobody else exists.
+pub(crate) async fn create(
+    ask: Ask,
+    JsonBody(body): JsonBody<CreateRole>,
+) -> Outcome<(StatusCode, Json<Role>)> {
     let wanted = &body.relationships.user.data;
     let users = ask.control.users(&ask.actor).await?;
     let user = users
@@ -96,36 +101,36 @@ pub(crate) async fn create(ask: Ask, JsonBody(body): JsonBody<CreateRole>) -> Ou
         )));
     };
     let relationships = &body.relationships;
-    let (kinds, place) = match (&relationships.organization, &relationships.space) {
+    let (kinds, mut roles) = match (&relationships.organization, &relationships.space) {
         (Some(org), None) => {
             let org = ask
                 .control
                 .org(&ask.actor, parsed(org.guid().unwrap_or_default())?)
                 .await?;
-            (present::ORG_ROLES, format!("organization '{}'", org.name))
+            let roles = present::org_roles(&ask.urls, user, &org).collect::<Vec<_>>();
+            (present::ORG_ROLES, roles)
         }
         (None, Some(space)) => {
             let space = ask
                 .control
                 .space(&ask.actor, parsed(space.guid().unwrap_or_default())?)
                 .await?;
-            (present::SPACE_ROLES, format!("space '{}'", space.name))
+            let roles = present::space_roles(&ask.urls, user, &space).collect::<Vec<_>>();
+            (present::SPACE_ROLES, roles)
         }
         _ => {
             let text = "Role must be associated with an organization or space.";
             return Err(ApiError::unprocessable(text));
         }
     };
-    if !kinds.contains(&body.kind.as_str()) {
-        return Err(ApiError::unprocessable(format!(
+    roles.retain(|role| role.kind == body.kind);
+    match roles.pop() {
+        Some(role) => Ok(created(role)),
+        None => Err(ApiError::unprocessable(format!(
             "Type must be one of the allowed types [\"{}\"]",
             kinds.join("\", \"")
-        )));
+        ))),
     }
-    Err(ApiError::unprocessable(format!(
-        "User '{}' already has '{}' role in {place}.",
-        user.username, body.kind
-    )))
 }
 
 pub(crate) async fn delete(_: Ask) -> Outcome<Json<Role>> {
