@@ -37,7 +37,7 @@ impl Control {
     /// Deletes an organization with its spaces, apps, routes and services. Instances stop soon after.
     pub async fn delete_org(&self, actor: &Actor, id: OrgId) -> Result<Job> {
         let org = self.org(actor, id).await?;
-        self.cancel_builds(&AppFilter {
+        self.cancel_work(&AppFilter {
             orgs: vec![id],
             ..AppFilter::default()
         })
@@ -83,7 +83,7 @@ impl Control {
     /// Deletes a space with its apps, routes and services. Instances stop soon after.
     pub async fn delete_space(&self, actor: &Actor, id: SpaceId) -> Result<Job> {
         let space = self.space(actor, id).await?;
-        self.cancel_builds(&AppFilter {
+        self.cancel_work(&AppFilter {
             spaces: vec![id],
             ..AppFilter::default()
         })
@@ -95,12 +95,10 @@ impl Control {
         self.completed("space.delete").await
     }
 
-    async fn cancel_builds(&self, apps: &AppFilter) -> Result<()> {
-        let apps = self.store().list_apps(apps, PageRequest::ALL).await?.items;
-        for build in self.store().list_staging_builds().await? {
-            if apps.iter().any(|app| app.id == build.app) {
-                self.fleet().cancel_task(build.task);
-            }
+    /// Builds and tasks of these apps.
+    async fn cancel_work(&self, apps: &AppFilter) -> Result<()> {
+        for app in self.store().list_apps(apps, PageRequest::ALL).await?.items {
+            self.fleet().cancel_tasks_of(app.id).await?;
         }
         Ok(())
     }
