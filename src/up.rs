@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::children::{self, Running};
 use crate::down;
 use crate::paths::Paths;
-use crate::roles::cell::{EngineArgs, linux_config};
+use crate::roles::cell::{BudgetArgs, EngineArgs, linux_config};
 use admin::AdminAddress;
 use child::Child;
 use listeners::Listeners;
@@ -59,6 +59,8 @@ pub(crate) struct Args {
     /// A proxy in front whose X-Forwarded-* headers are believed; may be given more than once
     #[arg(long, value_name = "NETWORK")]
     trusted_proxy: Vec<router::Network>,
+    #[command(flatten)]
+    budgets: BudgetArgs,
 }
 
 /// Names of the children, in the order in which they are started.
@@ -154,7 +156,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     )?;
     let mut cell = Child::new(
         CELL,
-        cell_args(&paths, &engine),
+        cell_args(&paths, &engine, settings.budgets),
         Vec::new(),
         adopted.cell,
         &paths,
@@ -313,7 +315,7 @@ fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<Str
     .into()
 }
 
-fn cell_args(paths: &Paths, engine: &EngineArgs) -> Vec<String> {
+fn cell_args(paths: &Paths, engine: &EngineArgs, budgets: BudgetArgs) -> Vec<String> {
     let data = paths.data().display().to_string();
     let mut args = [
         "--data",
@@ -328,6 +330,7 @@ fn cell_args(paths: &Paths, engine: &EngineArgs) -> Vec<String> {
     for platform in &engine.platform {
         args.extend(["--platform".to_owned(), platform.to_string()]);
     }
+    args.extend(budgets.to_args());
     args
 }
 

@@ -41,6 +41,13 @@ impl Scheduler {
         Some(self.row(process, index, slot))
     }
 
+    /// Memory that is booked for nothing, on the cell that has most of it. None without a cell.
+    #[must_use]
+    pub fn largest_free_memory(&self) -> Option<Megabytes> {
+        let up = self.cells.iter().filter(|cell| cell.up);
+        up.map(|cell| Megabytes(cell.free_memory())).max()
+    }
+
     fn row(&self, process: &Process, index: u32, slot: &Slot) -> IndexView {
         let version = process
             .desired

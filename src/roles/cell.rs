@@ -7,7 +7,9 @@ use cells_agent::Agent;
 use cells_engine::NetworkConfig;
 use cells_engine::linux::{self, LinuxEngine};
 use cells_engine::process::ProcessEngine;
+use model::limits::Megabytes;
 use model::protocol::cell::Isolation;
+use serde::{Deserialize, Serialize};
 
 use crate::logging;
 use crate::paths::Paths;
@@ -18,6 +20,37 @@ pub(crate) struct Args {
     data: PathBuf,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    budgets: BudgetArgs,
+}
+
+/// What the cell keeps on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::Args)]
+pub(crate) struct BudgetArgs {
+    /// Room for unpacked layers that nothing uses, such as 4G [default: a twentieth of the disk, at most 10G]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) layer_cache: Option<Megabytes>,
+    /// Room for the build caches of all apps [default: a twentieth of the disk, at most 8G]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) build_cache: Option<Megabytes>,
+    /// With less free disk space, no app or build is started [default: a twentieth of the disk, 256M to 2G]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_free_disk: Option<Megabytes>,
+}
+
+impl BudgetArgs {
+    /// As arguments of a cell.
+    pub(crate) fn to_args(self) -> Vec<String> {
+        [
+            ("--layer-cache", self.layer_cache),
+            ("--build-cache", self.build_cache),
+            ("--min-free-disk", self.min_free_disk),
+        ]
+        .into_iter()
+        .filter_map(|(flag, size)| Some([flag.to_owned(), size?.to_string()]))
+        .flatten()
+        .collect()
+    }
 }
 
 /// Which engine, and its part of the host.
@@ -48,6 +81,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let mut config =
         cells_agent::Config::new(paths.cell_data(), paths.internal_socket(), exe.clone());
     config.name = "cell-1".into();
+    config.budgets = cells_agent::Budgets::for_disk_of(&config.data)?;
+    for (budget, given) in [
+        (&mut config.budgets.layers, args.budgets.layer_cache),
+        (
+            &mut config.budgets.all_build_caches,
+            args.budgets.build_cache,
+        ),
+    ] {
+        *budget = given.map_or(*budget, Megabytes::bytes);
+    }
+    let of_one_app = &mut config.budgets.app_build_cache;
+    *of_one_app = (*of_one_app).min(config.budgets.all_build_caches);
+    config.min_free_disk = args.budgets.min_free_disk;
     match args.engine.isolation {
         Isolation::Container => {
             let engine = LinuxEngine::new(linux_config(&paths, exe, &args.engine)).await?;

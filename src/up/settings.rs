@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminAddress, Args, network};
 use crate::paths::Paths;
-use crate::roles::cell::EngineArgs;
+use crate::roles::cell::{BudgetArgs, EngineArgs};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     /// The socket of metrics and health, where it is not the one in the data folder.
     #[serde(default)]
     pub(super) admin_socket: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) budgets: BudgetArgs,
 }
 
 pub(super) fn isolation(args: &Args) -> Isolation {
@@ -61,6 +63,7 @@ impl Settings {
             pool,
             admin,
             admin_socket,
+            budgets: args.budgets,
         })
     }
 
@@ -69,6 +72,7 @@ impl Settings {
     pub(super) fn fit(&self, args: &Args, admin: &AdminAddress) -> bool {
         self.domain == args.domain
             && self.isolation == isolation(args)
+            && self.budgets == args.budgets
             && (self.admin, self.admin_socket.clone()) == parts(admin)
     }
 

@@ -6,7 +6,7 @@ use model::limits::Megabytes;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::paging::paged;
+use crate::orgs::page_of;
 use crate::records::{Page, PageRequest, Process};
 use crate::rows::{self, list, to_json};
 use crate::{Store, now_us};
@@ -17,6 +17,8 @@ pub struct ProcessUpdate {
     pub instances: Option<u32>,
     pub memory: Option<Megabytes>,
     pub disk: Option<Megabytes>,
+    /// `Some(None)` takes the limit away.
+    pub log_rate: Option<Option<u64>>,
     /// `Some(None)` goes back to the droplet's command.
     pub command: Option<Option<String>>,
     pub health: Option<HealthCheck>,
@@ -31,17 +33,22 @@ fn process(row: &SqliteRow) -> Result<Process> {
         instances: rows::number(row, "instances")?,
         memory: Megabytes(rows::number(row, "memory_mb")?),
         disk: Megabytes(rows::number(row, "disk_mb")?),
+        log_rate: rows::big_opt(row, "log_rate")?.map(|rate| u64::try_from(rate).unwrap_or(0)),
         health: rows::json(row, "health")?,
         created_us: rows::big(row, "created_us")?,
         updated_us: rows::big(row, "updated_us")?,
     })
 }
 
+fn as_big(rate: u64) -> i64 {
+    i64::try_from(rate).unwrap_or(i64::MAX)
+}
+
 impl Store {
     pub async fn insert_process(&self, process: &Process) -> Result<()> {
         sqlx::query(
-            "INSERT INTO processes (guid, app, type, command, instances, memory_mb, disk_mb, health, created_us, updated_us)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO processes (guid, app, type, command, instances, memory_mb, disk_mb, health, created_us, updated_us, log_rate)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(process.id.to_string())
         .bind(process.app.to_string())
@@ -53,6 +60,7 @@ impl Store {
         .bind(to_json(&process.health))
         .bind(process.created_us)
         .bind(process.updated_us)
+        .bind(process.log_rate.map(as_big))
         .execute(&self.writer)
         .await
         .tried("insert a process")?;
@@ -76,8 +84,7 @@ impl Store {
         spaces: &[SpaceId],
         page: PageRequest,
     ) -> Result<Page<Process>> {
-        let fetch = |page: PageRequest| {
-            sqlx::query(
+        let found = sqlx::query(
             "SELECT processes.*, COUNT(*) OVER () AS total FROM processes
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR app IN (SELECT value FROM json_each($2)))
@@ -90,15 +97,17 @@ impl Store {
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all(&self.reader)
-        };
-        paged(page, fetch, "list processes", process).await
+        .await
+        .tried("list processes")?;
+        page_of(&found, process)
     }
 
     pub async fn update_process(&self, id: ProcessId, update: &ProcessUpdate) -> Result<Process> {
         let row = sqlx::query(
             "UPDATE processes SET instances = COALESCE($2, instances), memory_mb = COALESCE($3, memory_mb),
                  disk_mb = COALESCE($4, disk_mb), health = COALESCE($5, health),
-                 command = CASE WHEN $6 THEN $7 ELSE command END, updated_us = $8
+                 command = CASE WHEN $6 THEN $7 ELSE command END, updated_us = $8,
+                 log_rate = CASE WHEN $9 THEN $10 ELSE log_rate END
              WHERE guid = $1 RETURNING *",
         )
         .bind(id.to_string())
@@ -109,6 +118,8 @@ impl Store {
         .bind(update.command.is_some())
         .bind(update.command.clone().flatten())
         .bind(now_us())
+        .bind(update.log_rate.is_some())
+        .bind(update.log_rate.flatten().map(as_big))
         .fetch_optional(&self.writer)
         .await
         .tried("update a process")?;

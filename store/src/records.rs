@@ -49,25 +49,6 @@ pub struct Domain {
     pub created_us: i64,
 }
 
-/// Variables that every app gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EnvironmentGroup {
-    /// To its instances.
-    Running,
-    /// To its builds.
-    Staging,
-}
-
-impl EnvironmentGroup {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Staging => "staging",
-        }
-    }
-}
-
 /// Labels and annotations, as people set them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Metadata {
@@ -120,6 +101,8 @@ pub struct Process {
     pub instances: u32,
     pub memory: Megabytes,
     pub disk: Megabytes,
+    /// Output in bytes per second beyond which lines are dropped; 0 drops all.
+    pub log_rate: Option<u64>,
     pub health: HealthCheck,
     pub created_us: i64,
     pub updated_us: i64,
@@ -135,6 +118,8 @@ pub struct LrpSpec {
     pub command: String,
     pub env: Env,
     pub limits: Limits,
+    #[serde(default)]
+    pub log_rate: Option<u64>,
     pub health: HealthCheck,
 }
 

@@ -37,6 +37,10 @@ pub(crate) fn bytes_opt(row: &SqliteRow, column: &str) -> Result<Option<Vec<u8>>
     row.try_get(column).map_err(|_| corrupt(column))
 }
 
+pub(crate) fn big_opt(row: &SqliteRow, column: &str) -> Result<Option<i64>> {
+    row.try_get(column).map_err(|_| corrupt(column))
+}
+
 pub(crate) fn big(row: &SqliteRow, column: &str) -> Result<i64> {
     row.try_get(column).map_err(|_| corrupt(column))
 }

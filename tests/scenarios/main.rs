@@ -7,6 +7,7 @@ mod bad_input;
 mod canary;
 mod deploy;
 mod life;
+mod limits;
 mod release;
 mod services;
 mod survive;

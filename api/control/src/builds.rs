@@ -6,7 +6,7 @@ use model::secret::Env;
 use scheduler::DesiredTask;
 use serde_json::json;
 use store::Store;
-use store::records::{Build, BuildState, EnvironmentGroup, PackageState, Page, PageRequest};
+use store::records::{Build, BuildState, PackageState, Page, PageRequest};
 
 use crate::error::OrNotFound;
 use crate::settings::Settings;
@@ -26,6 +26,8 @@ pub struct BuildRequest {
 
 /// Cloud Foundry's are 1,024 and 4,096 MB; a Maven build needs the same and a compiler some more.
 const STAGING_MEMORY: Megabytes = Megabytes(1024);
+/// Maven and a compiler do not build even a small app with less. Where it is not free now, the build waits for it.
+const LEAST_STAGING_MEMORY: Megabytes = Megabytes(256);
 const STAGING_DISK: Megabytes = Megabytes(4096);
 
 impl Control {
@@ -44,7 +46,10 @@ impl Control {
         let app = self.app(actor, package.app).await?;
         let buildpacks = request.buildpacks.unwrap_or_else(|| app.buildpacks.clone());
         check_buildpacks(&buildpacks)?;
-        let memory = request.memory.unwrap_or(STAGING_MEMORY).max(Megabytes(64));
+        let memory = match request.memory {
+            Some(memory) => memory.max(Megabytes(64)),
+            None => build_memory(self.fleet().largest_free_memory()),
+        };
         let disk = request.disk.unwrap_or(STAGING_DISK);
         self.check_fits_some_cell(memory)?;
         let now = store::now_us();
@@ -99,6 +104,13 @@ impl Control {
     }
 }
 
+/// What a build gets that asks for nothing: the usual, or what the roomiest cell has left, as long as that can be enough.
+fn build_memory(largest_free: Option<Megabytes>) -> Megabytes {
+    largest_free.map_or(STAGING_MEMORY, |free| {
+        free.clamp(LEAST_STAGING_MEMORY, STAGING_MEMORY)
+    })
+}
+
 /// Accepts Cloud Foundry's names of the same buildpacks too: `java_buildpack`.
 pub(crate) fn check_buildpacks(names: &[String]) -> Result<()> {
     for name in names {
@@ -129,7 +141,7 @@ pub(crate) async fn staging_env(
     let Some(web) = processes.into_iter().next() else {
         return Ok(app.env);
     };
-    let surroundings = env::surroundings(store, settings, &app, EnvironmentGroup::Staging).await?;
+    let surroundings = env::surroundings(store, settings, &app).await?;
     let mut env = env::running_env(&surroundings, &app, &web);
     env.set("MEMORY_LIMIT", format!("{}m", build.limits.memory.0));
     env.set("CF_STACK", "host");

@@ -112,7 +112,8 @@ impl Control {
     /// New figures of `web` that only the new instances get.
     async fn resize_web(&self, actor: &Actor, app: AppId, web: Scale) -> Result<()> {
         processes::check_scale(web)?;
-        if web.instances.is_none() && web.memory.is_none() && web.disk.is_none() {
+        let same = web.instances.is_none() && web.memory.is_none() && web.disk.is_none();
+        if same && web.log_rate.is_none() {
             return Ok(());
         }
         let process = self.app_process(actor, app, "web").await?;
@@ -120,6 +121,7 @@ impl Control {
             instances: web.instances,
             memory: web.memory,
             disk: web.disk,
+            log_rate: web.log_rate,
             ..ProcessUpdate::default()
         };
         self.store()

@@ -64,7 +64,7 @@ pub fn failure_text(failure: &StagingFailure) -> (&'static str, String) {
         StagingFailure::OutOfDisk { limit_bytes } => (
             "StagingError",
             format!(
-                "the build needs more than its {} of disk and was ended",
+                "the build filled its disk of {}\n  try        leave out of the push what is no source, by .cfignore",
                 Megabytes(mib(*limit_bytes))
             ),
         ),
@@ -116,7 +116,7 @@ pub fn exit_text(exit: &Exit) -> String {
             used_bytes,
         } => {
             format!(
-                "ended: disk {} reached (used {})",
+                "its disk of {} is full (used {}): 'No space left on device'",
                 Megabytes(mib(*limit_bytes)),
                 Megabytes(mib(*used_bytes))
             )
@@ -138,6 +138,10 @@ pub fn exit_text(exit: &Exit) -> String {
         ExitReason::Lost { message } => format!("was lost: {message}"),
     };
     push_lines(&mut text, &exit.last_lines);
+    if let ExitReason::OutOfDisk { limit_bytes, .. } = exit.reason {
+        let larger = Megabytes(mib(limit_bytes).saturating_mul(2));
+        let _ = write!(text, "\n  try        slipway push -k {larger}");
+    }
     text
 }
 

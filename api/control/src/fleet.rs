@@ -203,6 +203,16 @@ impl Fleet {
             .max()
     }
 
+    /// Why something waits for a cell, in words.
+    pub(crate) fn shortage_text(&self, why: &scheduler::PlacementError) -> String {
+        self.state().shortage_text(why)
+    }
+
+    /// Memory that is promised to nobody, on the cell that has most of it. None without a cell.
+    pub(crate) fn largest_free_memory(&self) -> Option<Megabytes> {
+        self.state().scheduler.largest_free_memory()
+    }
+
     pub(crate) fn stack(&self) -> Option<model::droplet::Stack> {
         self.state()
             .cells

@@ -15,9 +15,7 @@ mod blobs;
 mod builds;
 mod control;
 mod deployments;
-mod droplet_archive;
 mod env;
-mod environment_groups;
 mod error;
 mod events;
 mod failures;
@@ -47,13 +45,13 @@ pub use logs::LogSelection;
 pub use manifests::ManifestDiff;
 pub use orgs::SpaceFilter;
 pub use packages::ResourceRef;
-pub use processes::{ProcessChange, ProcessFilter, Scale};
+pub use processes::{ProcessChange, ProcessFilter, Scale, log_rate_number};
 pub use services::NewServiceInstance;
 pub use settings::{Config, Settings};
 pub use start::How;
 pub use stats::{CellInfo, Counts, IndexState, IndexStats};
 pub use store::{
-    AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, LabelNeed, NewRoute,
+    AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, NewRoute,
     PackageFilter, RouteFilter, ServiceInstanceFilter, ServiceInstanceUpdate, TaskFilter,
     TaskOrder, records,
 };

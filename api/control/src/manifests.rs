@@ -157,12 +157,18 @@ impl Control {
                 .map(|value| value.unwrap_or(u32::from(process_type == "web"))),
             memory: default(settings.memory.into_wish(), Limits::DEFAULT.memory),
             disk: default(settings.disk_quota.into_wish(), Limits::DEFAULT.disk),
+            // The manifest's -1 is no number of bytes.
+            log_rate: settings
+                .log_rate_limit
+                .into_wish()
+                .map(|rate| rate.and_then(|rate| u64::try_from(rate).ok())),
         };
         let differs = scale
             .instances
             .is_some_and(|instances| instances != process.instances)
             || scale.memory.is_some_and(|memory| memory != process.memory)
-            || scale.disk.is_some_and(|disk| disk != process.disk);
+            || scale.disk.is_some_and(|disk| disk != process.disk)
+            || scale.log_rate.is_some_and(|rate| rate != process.log_rate);
         if differs {
             self.scale_process(actor, process.id, scale).await?;
         }
@@ -245,6 +251,7 @@ fn check(app: &AppManifest) -> Result<()> {
             instances: settings.instances.set().copied(),
             memory: settings.memory.set().copied(),
             disk: settings.disk_quota.set().copied(),
+            log_rate: None,
         })?;
         if let Some(command) = settings.command.set() {
             processes::check_command(command)?;

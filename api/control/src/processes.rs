@@ -23,6 +23,8 @@ pub struct Scale {
     pub instances: Option<u32>,
     pub memory: Option<Megabytes>,
     pub disk: Option<Megabytes>,
+    /// Bytes of output per second; `Some(None)` takes the limit away.
+    pub log_rate: Option<Option<u64>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -109,6 +111,7 @@ impl Control {
             instances: scale.instances,
             memory: scale.memory,
             disk: scale.disk,
+            log_rate: scale.log_rate,
             ..ProcessUpdate::default()
         };
         let process = self
@@ -121,6 +124,7 @@ impl Control {
         }
         let data = json!({ "request": {
             "instances": scale.instances, "memory_in_mb": scale.memory, "disk_in_mb": scale.disk,
+            "log_rate_limit_in_bytes_per_second": scale.log_rate.map(log_rate_number),
         }});
         self.audit_app(actor, "audit.app.process.scale", &app, data)
             .await;
@@ -177,6 +181,12 @@ impl Control {
             _ => Ok(()),
         }
     }
+}
+
+/// A limit of the log rate as Cloud Foundry writes it: -1 for none.
+#[must_use]
+pub fn log_rate_number(rate: Option<u64>) -> i64 {
+    rate.map_or(-1, |rate| i64::try_from(rate).unwrap_or(i64::MAX))
 }
 
 pub(crate) fn check_scale(scale: Scale) -> Result<()> {

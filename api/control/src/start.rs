@@ -239,6 +239,7 @@ fn snapshot(
                 disk: process.disk,
                 pids: Limits::DEFAULT.pids,
             },
+            log_rate: process.log_rate,
             health: process.health.clone(),
         };
         specs.insert(process.process_type.clone(), spec);

@@ -8,7 +8,6 @@ use model::instance::Exit;
 use model::limits::Megabytes;
 use model::protocol::cell::{CellCapacity, InstanceUsage, Isolation};
 use scheduler::{IndexStatus, IndexView};
-use store::records::Process;
 
 use crate::fleet::{FailedRelease, Wanted};
 use crate::{Actor, Control, Error, Result, exit_text};
@@ -37,6 +36,7 @@ pub struct IndexStats {
     pub usage: Option<InstanceUsage>,
     pub memory: Megabytes,
     pub disk: Megabytes,
+    pub log_rate: Option<u64>,
     /// Why it is not running, in words.
     pub details: Option<String>,
     pub exit: Option<Exit>,
@@ -61,6 +61,7 @@ fn failed_rows(failed: &FailedRelease, wanted: &Wanted, isolation: Isolation) ->
         usage: None,
         memory: wanted.newer.spec.limits.memory,
         disk: wanted.newer.spec.limits.disk,
+        log_rate: wanted.newer.spec.log_rate,
         details: Some(details.clone()),
         exit: failed.exit.clone(),
         revision: Some(failed.previous_revision),
@@ -102,27 +103,22 @@ impl Control {
     /// One row an index. Empty where nothing is desired.
     pub async fn process_stats(&self, actor: &Actor, id: ProcessId) -> Result<Vec<IndexStats>> {
         let process = self.process(actor, id).await?;
-        Ok(self.stats_of(&process))
-    }
-
-    /// [`Control::process_stats`] of a process that was read already.
-    #[must_use]
-    pub fn stats_of(&self, process: &Process) -> Vec<IndexStats> {
-        let (wanted, views) = self.fleet().indices(process.id);
+        let (wanted, views) = self.fleet().indices(id);
         // What is shown as running has its route: whoever hears of it may use it at once.
         self.fleet().tell_routes();
         let Some(wanted) = wanted else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let isolation = self.fleet().isolation().unwrap_or(Isolation::Container);
         if let Some(failed) = self.fleet().failed_release(process.app) {
-            return failed_rows(&failed, &wanted, isolation);
+            return Ok(failed_rows(&failed, &wanted, isolation));
         }
         let rows = views
             .into_iter()
             .filter(|view| view.index < wanted.instances);
-        rows.map(|view| self.row(view, process.id, &wanted, process.memory, isolation))
-            .collect()
+        Ok(rows
+            .map(|view| self.row(view, id, &wanted, process.memory, isolation))
+            .collect())
     }
 
     fn row(
@@ -165,7 +161,8 @@ impl Control {
                     largest_free_memory_mb,
                     ..
                 } => format!(
-                    "{why}; an instance needs {}, the largest free room on a cell is {}",
+                    "{}; an instance needs {}, the largest free room on a cell is {}",
+                    self.fleet().shortage_text(why),
                     process_memory.max(limits.memory),
                     Megabytes(*largest_free_memory_mb)
                 ),
@@ -191,6 +188,7 @@ impl Control {
                 .and_then(|instance| self.fleet().usage(instance)),
             memory: limits.memory,
             disk: limits.disk,
+            log_rate: edition.spec.log_rate,
             details,
             exit,
             revision: Some(edition.revision),

@@ -76,6 +76,7 @@ impl Control {
             instances: None,
             memory: Some(limits.memory),
             disk: Some(limits.disk),
+            log_rate: None,
         })?;
         self.check_fits_some_cell(limits.memory)?;
         let new = NewTask {

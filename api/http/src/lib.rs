@@ -16,7 +16,6 @@ mod context;
 mod error;
 mod form;
 mod internal;
-mod labels;
 mod log_cache;
 mod present;
 mod query;

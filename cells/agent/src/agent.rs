@@ -93,6 +93,10 @@ fn open<E: Engine>(
         Some(capacity) => capacity,
         None => capacity::measure(data).context("could not measure what this host can offer")?,
     };
+    let min_free_disk = match config.min_free_disk {
+        Some(least) => least,
+        None => capacity::min_free_disk(data).context("could not measure this host's disk")?,
+    };
     let server = Server::new(&config.server_socket);
     let tracker = TaskTracker::new();
     let layers = layers::Options {
@@ -112,6 +116,7 @@ fn open<E: Engine>(
     Ok(Cell {
         stack: stack::identify(Path::new("/")),
         capacity,
+        min_free_disk,
         ledger,
         reports: Reports::new(),
         server,

@@ -11,7 +11,7 @@ use model::protocol::cell::CellCapacity;
 
 /// Diego's limit of containers per cell.
 const MAX_CONTAINERS: u32 = 250;
-/// Kept back for the system and for Slipway itself: a tenth, at least this much.
+/// Kept back for the system and for Slipway itself: a tenth, at least this much, but never more than a quarter.
 const MIN_MEMORY_RESERVE_MB: u64 = 512;
 const MIN_DISK_RESERVE_MB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
@@ -20,13 +20,29 @@ const MIB: u64 = 1024 * 1024;
 pub(crate) fn measure(data: &Path) -> io::Result<CellCapacity> {
     let memory = total_memory(Path::new("/"))? / MIB;
     let disk = u64::from(free_disk(data)?.0);
-    let without = |amount: u64, least: u64| amount.saturating_sub((amount / 10).max(least));
+    let without = |amount: u64, least: u64| amount - (amount / 10).max(least.min(amount / 4));
     let megabytes = |amount: u64| Megabytes(u32::try_from(amount).unwrap_or(u32::MAX));
     Ok(CellCapacity {
         memory: megabytes(without(memory, MIN_MEMORY_RESERVE_MB)),
         disk: megabytes(without(disk, MIN_DISK_RESERVE_MB)),
         containers: MAX_CONTAINERS,
     })
+}
+
+/// With less than this free, a cell begins nothing new: a twentieth of the file system, within bounds. What runs needs some
+/// room to end in order, and so does the server beside it.
+pub(crate) fn min_free_disk(path: &Path) -> io::Result<Megabytes> {
+    const BOUNDS: (u64, u64) = (256, 2048);
+    let kept = (total_disk(path)? / MIB / 20).clamp(BOUNDS.0, BOUNDS.1);
+    Ok(Megabytes(u32::try_from(kept).unwrap_or(u32::MAX)))
+}
+
+/// The size of the file system of `path`, in bytes.
+pub(crate) fn total_disk(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let found = statvfs(&path)?;
+    let bytes = u128::from(found.f_blocks) * u128::from(found.f_frsize);
+    Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 /// Free space for unprivileged users on the file system of `path`.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use cells_engine::{Container, ContainerExit, Engine};
-use model::instance::{Exit, ExitReason};
-use model::protocol::cell::{Isolation, TaskSpec};
+use model::instance::ExitReason;
+use model::protocol::cell::{DiskLimit, Isolation, TaskSpec};
 use model::task::{TaskOutcome, TaskState};
 
 use crate::cell::{Cell, blocking, text_of};
@@ -79,6 +79,7 @@ impl<E: Engine> Life<E> {
             layers: &leases,
             command: &spec.command,
             limits: spec.limits,
+            log_rate: None,
         };
         let container_spec = launch::container(&self.cell, launch)
             .await
@@ -140,18 +141,29 @@ impl<E: Engine> Life<E> {
             ended = container.wait() => Watched::Ended(ended.map_err(|error| text_of(&error))),
             () = self.task.cancel.cancelled() => Watched::Decided(ExitReason::Stopped),
             () = self.cell.shutdown.cancelled() => Watched::AgentStops,
-            used_bytes = watch_disk(container, limit_bytes) => {
+            used_bytes = self.watch_disk(container, limit_bytes) => {
                 Watched::Decided(ExitReason::OutOfDisk { limit_bytes, used_bytes })
+            }
+        }
+    }
+
+    /// Completes with the used bytes when they exceed the limit, where no disk of that size keeps the task to it.
+    async fn watch_disk(&self, container: &E::Container, limit_bytes: u64) -> u64 {
+        if self.cell.engine.disk_limit() == DiskLimit::Hard {
+            return std::future::pending().await;
+        }
+        let mut meter = Meter::default();
+        loop {
+            let used_bytes = meter.next(container).await.usage.disk_bytes;
+            if used_bytes > limit_bytes {
+                return used_bytes;
             }
         }
     }
 
     async fn decide(&self, verdict: ExitReason) {
         self.note(match verdict {
-            ExitReason::Stopped => format!(
-                "Cell {} stopping task {}",
-                self.cell.config.name, self.work.name
-            ),
+            ExitReason::Stopped => format!("Cell {} is ending the task", self.cell.config.name),
             ref other => ending::sentence(other),
         })
         .await;
@@ -165,7 +177,7 @@ impl<E: Engine> Life<E> {
         let record = self.task.record();
         // Nobody reads the last lines: whoever wants to know looks into the logs.
         let exit = ending::exit(record.verdict, record.limits, ended, Vec::new());
-        self.note_end(&exit).await;
+        self.note(ending::exit_line(&exit, None)).await;
         if exit.reason == ExitReason::Stopped {
             TaskOutcome::Cancelled
         } else {
@@ -175,7 +187,7 @@ impl<E: Engine> Life<E> {
 
     async fn finish(&self, outcome: TaskOutcome, container: Option<(&E::Container, Vec<Lease>)>) {
         if let (TaskOutcome::Ran { exit }, None) = (&outcome, &container) {
-            self.note_end(exit).await;
+            self.note(ending::exit_line(exit, None)).await;
         }
         if let Err(error) = self.apply(TaskState::Done { outcome }).await {
             tracing::error!(task = %self.task.id, %error, "could not record a task's outcome");
@@ -193,12 +205,6 @@ impl<E: Engine> Life<E> {
         }
     }
 
-    /// Names the task, since an instance of the app may have the same index.
-    async fn note_end(&self, exit: &Exit) {
-        let line = ending::exit_line(exit, None);
-        self.note(format!("Task {}: {line}", self.work.name)).await;
-    }
-
     async fn apply(&self, state: TaskState) -> std::io::Result<()> {
         let (cell, task) = (self.cell.clone(), self.task.clone());
         blocking(move || task.apply(&cell, state)).await
@@ -207,16 +213,5 @@ impl<E: Engine> Life<E> {
     async fn note(&self, text: String) {
         let logs = self.task.logs.clone();
         blocking(move || logs.note(&text)).await;
-    }
-}
-
-/// Completes with the used bytes when they exceed the limit.
-async fn watch_disk<C: Container>(container: &C, limit_bytes: u64) -> u64 {
-    let mut meter = Meter::default();
-    loop {
-        let used_bytes = meter.next(container).await.usage.disk_bytes;
-        if used_bytes > limit_bytes {
-            return used_bytes;
-        }
     }
 }

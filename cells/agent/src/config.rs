@@ -1,7 +1,8 @@
 //! What an agent needs to know before it starts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use model::limits::Megabytes;
 use model::protocol::cell::CellCapacity;
 
 /// How one cell's agent is set up. [`Config::new`] fills in the defaults.
@@ -18,6 +19,8 @@ pub struct Config {
     pub exe: PathBuf,
     /// What the cell offers, where that shall not be measured.
     pub capacity: Option<CellCapacity>,
+    /// Free disk space below which nothing new begins, where that shall not follow from the size of the disk.
+    pub min_free_disk: Option<Megabytes>,
     /// Builds that run at the same time; further ones wait in order.
     pub concurrent_builds: usize,
     pub budgets: Budgets,
@@ -43,6 +46,36 @@ pub struct Budgets {
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
+
+impl Budgets {
+    /// Less where the file system of `data` is small: a twentieth for layers, as much for build caches.
+    ///
+    /// # Errors
+    /// Where that file system cannot be asked.
+    pub fn for_disk_of(data: &Path) -> std::io::Result<Self> {
+        // The folder itself may not have been made yet.
+        let there = data.ancestors().find(|folder| folder.exists());
+        let total = crate::capacity::total_disk(there.unwrap_or(data))?;
+        Ok(Self::default().within(total))
+    }
+
+    /// Sizes are whole powers of two, so that they stay what they are when a disk grows a little.
+    fn within(self, total: u64) -> Self {
+        let share = |parts: u64| {
+            let bytes = (total / parts).max(MIB);
+            1 << (u64::BITS - 1 - bytes.leading_zeros())
+        };
+        let all_build_caches = self.all_build_caches.min(share(20));
+        Self {
+            layers: self.layers.min(share(20)),
+            all_build_caches,
+            app_build_cache: self.app_build_cache.min(all_build_caches / 2),
+            all_logs: self.all_logs.min(share(100)),
+            app_logs: self.app_logs.min(share(1000)),
+            live_log: self.live_log,
+        }
+    }
+}
 
 impl Default for Budgets {
     fn default() -> Self {
@@ -104,9 +137,27 @@ impl Config {
             zone: "default".into(),
             exe,
             capacity: None,
+            min_free_disk: None,
             concurrent_builds: 2,
             budgets: Budgets::default(),
             host: HostSettings::from_env(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_shrink_with_the_disk_and_never_grow_beyond_the_usual() {
+        let large = Budgets::default().within(1024 * GIB);
+        assert_eq!((large.layers, large.app_build_cache), (10 * GIB, 2 * GIB));
+        let small = Budgets::default().within(20 * GIB);
+        assert_eq!((small.layers, small.all_build_caches), (GIB, GIB));
+        assert_eq!(
+            (small.app_build_cache, small.all_logs),
+            (GIB / 2, 128 * MIB)
+        );
     }
 }

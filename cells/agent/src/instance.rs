@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cells_engine::{Container, ContainerExit, ContainerSpec, Engine};
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
-use model::protocol::cell::InstanceSpec;
+use model::protocol::cell::{DiskLimit, InstanceSpec};
 
 use crate::cell::{Cell, blocking, text_of};
 use crate::launch::{self, Launch};
@@ -108,6 +108,7 @@ impl<E: Engine> Life<E> {
             command: &spec.command,
             env,
             limits: spec.limits,
+            log_rate: spec.log_rate,
         };
         launch::container(&self.cell, launch).await
     }
@@ -171,15 +172,25 @@ impl<E: Engine> Life<E> {
         }
     }
 
-    /// Keeps the usage figures fresh. Completes with the used bytes when they exceed the disk limit.
+    /// Keeps the usage figures fresh. Completes with the used bytes when they exceed the disk limit, where nothing else keeps
+    /// the instance to it.
     async fn watch_disk(&self, container: &E::Container, limit: u64) -> u64 {
         let mut meter = Meter::default();
+        let mut was_full = false;
         loop {
-            let sample = meter.next(container).await;
-            self.instance.note_sample(Some(sample));
-            if sample.usage.disk_bytes > limit {
-                return sample.usage.disk_bytes;
+            let mut sample = meter.next(container).await;
+            match self.cell.engine.disk_limit() {
+                DiskLimit::Hard => sample.usage.disk_bytes = sample.usage.disk_bytes.min(limit),
+                DiskLimit::Sampled if sample.usage.disk_bytes > limit => {
+                    return sample.usage.disk_bytes;
+                }
+                DiskLimit::Sampled => {}
             }
+            self.instance.note_sample(Some(sample));
+            if sample.usage.disk_full && !was_full {
+                self.note(ending::full_disk_sentence(limit)).await;
+            }
+            was_full = sample.usage.disk_full;
         }
     }
 

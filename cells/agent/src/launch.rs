@@ -18,6 +18,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) command: &'a str,
     pub(crate) env: Env,
     pub(crate) limits: Limits,
+    pub(crate) log_rate: Option<u64>,
 }
 
 /// Why this cell cannot run a droplet at all.
@@ -88,6 +89,8 @@ pub(crate) async fn container<E: Engine>(
             .map(|lease| lease.path.clone())
             .collect(),
         mounts: mount.into_iter().collect(),
+        results: None,
+        cache: None,
         args: args.map(str::to_owned).into(),
         env: launch.env,
         limits: ContainerLimits {
@@ -96,6 +99,7 @@ pub(crate) async fn container<E: Engine>(
             cpu_weight: cpu_weight(launch.limits.memory.0),
             pids: launch.limits.pids,
             open_files: OPEN_FILES,
+            log_rate: launch.log_rate,
         },
         max_log_bytes: cell.config.budgets.live_log,
         name: launch.name,

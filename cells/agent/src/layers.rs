@@ -290,8 +290,17 @@ impl Layers {
         Ok(())
     }
 
-    /// Removes unused layers, the longest unused first, until the rest fits the budget. Blocks.
+    /// Removes all layers that nothing uses. Blocks.
+    pub(crate) fn give_way(&self) -> io::Result<()> {
+        self.shrink_to(0)
+    }
+
     fn make_room(&self) -> io::Result<()> {
+        self.shrink_to(self.inner.options.budget)
+    }
+
+    /// Removes unused layers, the longest unused first, until the rest fits. Blocks.
+    fn shrink_to(&self, budget: u64) -> io::Result<()> {
         let mut unused: Vec<(SystemTime, Digest)> = Vec::new();
         let known: Vec<_> = self.slots().keys().copied().collect();
         for digest in known {
@@ -308,7 +317,7 @@ impl Layers {
                     .values()
                     .map(|slot| slot.bytes.load(Ordering::Relaxed))
                     .sum();
-                if total <= self.inner.options.budget {
+                if total <= budget {
                     break;
                 }
                 // Leases and makers hold the slot too, and can only get it through the map that is locked here.

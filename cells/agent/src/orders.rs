@@ -70,6 +70,7 @@ async fn run<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<InstanceSpec>) -> Result<
     }
     launch::check(cell, &spec.stack, &spec.layers)?;
     check_room(cell)?;
+    check_disk(cell).await?;
     let (keeper, record) = (cell.clone(), InstanceRecord::new(&spec));
     let recorded = blocking(move || -> io::Result<_> {
         let logs = keeper.logs.begin(instance::log_meta(&record))?;
@@ -109,6 +110,16 @@ fn live_tasks<E: Engine>(cell: &Cell<E>, counts: impl Fn(&TaskWork) -> bool) -> 
     records
         .filter(|record| !record.is_done() && counts(&record.work))
         .count()
+}
+
+/// Better no start than one that fails halfway and takes the room that others need to go on.
+async fn check_disk<E: Engine>(cell: &Arc<Cell<E>>) -> Result<(), Refusal> {
+    let keeper = cell.clone();
+    let short = blocking(move || keeper.short_of_disk()).await;
+    match short.map_err(|error| format!("the cell's disk could not be measured: {error}"))? {
+        Some(why) => Err(why),
+        None => Ok(()),
+    }
 }
 
 async fn stop<E: Engine>(cell: &Arc<Cell<E>>, instance: InstanceId) -> Result<(), Refusal> {
@@ -152,6 +163,7 @@ async fn stage<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<StagingSpec>) -> Result
             "this cell has {live} builds to do and takes no more"
         ));
     }
+    check_disk(cell).await?;
     let record = TaskRecord::of_build(&spec, cell.stack.clone());
     let TaskWork::Build(work) = record.work.clone() else {
         return Ok(());
@@ -168,6 +180,7 @@ async fn run_task<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<TaskSpec>) -> Result
     }
     launch::check(cell, &spec.stack, &spec.layers)?;
     check_room(cell)?;
+    check_disk(cell).await?;
     let record = TaskRecord::of_command(&spec);
     let TaskWork::Command(work) = record.work.clone() else {
         return Ok(());

@@ -156,17 +156,22 @@ fn hello<E: Engine>(cell: &Cell<E>) -> CellHello {
         stack: cell.stack.clone(),
         capacity: cell.capacity,
         isolation: cell.engine.isolation(),
+        disk_limit: cell.engine.disk_limit(),
+        min_free_disk: cell.min_free_disk,
     }
 }
 
 async fn heartbeat_of<E: Engine>(cell: &Arc<Cell<E>>) -> CellMessage {
-    let data = cell.config.data.clone();
-    let free_disk = blocking(move || capacity::free_disk(&data))
-        .await
-        .unwrap_or_else(|error| {
-            tracing::warn!(%error, "could not measure free disk space");
-            Megabytes(0)
-        });
+    let keeper = cell.clone();
+    let measured = move || {
+        // Makes room where it can, since the server places nothing on a full disk.
+        keeper.short_of_disk()?;
+        capacity::free_disk(&keeper.config.data)
+    };
+    let free_disk = blocking(measured).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not measure free disk space");
+        Megabytes(0)
+    });
     let usage = cell
         .instances
         .all()

@@ -1,14 +1,13 @@
 //! The life of one build: package, container, verdict, layers. A build runs at most once: what the ledger says has
 //! started is never started again, and its result stays in the ledger until the server has stored it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cells_engine::folders::disk_usage;
 use cells_engine::{Container, ContainerExit, Engine};
 use model::ids::TaskId;
-use model::protocol::cell::{StagingSpec, package_blob};
+use model::protocol::cell::{DiskLimit, StagingSpec, package_blob};
 use model::task::{StagingFailure, TaskOutcome, TaskState};
 
 use crate::cell::{Cell, blocking, text_of};
@@ -175,7 +174,7 @@ impl<E: Engine> Life<E> {
                 biased;
                 () = self.cell.shutdown.cancelled() => return,
                 () = self.task.cancel.cancelled() => TaskOutcome::Cancelled,
-                outcome = self.settle(ended) => outcome,
+                outcome = self.settle(&container, ended) => outcome,
             },
         };
         self.finish(outcome, Some(&container)).await;
@@ -210,14 +209,17 @@ impl<E: Engine> Life<E> {
     }
 
     /// Completes when the build has written more than its disk limit, its output folder included, and what its cache
-    /// exceeds the budget by.
+    /// exceeds the budget by. Never where a disk of that size does the same.
     async fn watch_disk(&self, container: &E::Container, limit: u64) {
+        if self.cell.engine.disk_limit() == DiskLimit::Hard {
+            return std::future::pending().await;
+        }
         let mut meter = Meter::default();
         let app = self.task.record().app;
         loop {
             let sample = meter.next(container).await;
-            let (cell, out) = (self.cell.clone(), self.folder().join("out"));
-            let outside = blocking(move || disk_usage(&out) + cell.build_caches.excess(app)).await;
+            let cell = self.cell.clone();
+            let outside = blocking(move || cell.build_caches.excess(app)).await;
             if sample.usage.disk_bytes + outside > limit {
                 return;
             }
@@ -225,7 +227,11 @@ impl<E: Engine> Life<E> {
     }
 
     /// The outcome of a build whose container has ended by itself.
-    async fn settle(&self, ended: Result<ContainerExit, String>) -> TaskOutcome {
+    async fn settle(
+        &self,
+        container: &E::Container,
+        ended: Result<ContainerExit, String>,
+    ) -> TaskOutcome {
         let failed = |failure| TaskOutcome::Failed { failure };
         let internal = |message| failed(StagingFailure::Internal { message });
         let stack = self.work.stack.clone();
@@ -233,10 +239,19 @@ impl<E: Engine> Life<E> {
             Ok(ended) => ended,
             Err(message) => return internal(format!("the build's container was lost: {message}")),
         };
-        let out = self.folder().join("out");
+        let results = match container.results().await {
+            Ok(results) => results,
+            Err(error) => {
+                return internal(format!(
+                    "the build's results were lost: {}",
+                    text_of(&error)
+                ));
+            }
+        };
+        let out = results.path.clone();
         let read = blocking(move || output::read(&out, &stack)).await;
         match read {
-            Ok(output::Output::Built(image)) => match self.store(&image).await {
+            Ok(output::Output::Built(image)) => match self.store(&image, &results.path).await {
                 Ok(()) => TaskOutcome::Staged { image },
                 Err(message) => internal(message),
             },
@@ -244,6 +259,19 @@ impl<E: Engine> Life<E> {
             _ if ended.oom_killed => failed(StagingFailure::OutOfMemory {
                 limit_bytes: self.task.record().limits.memory.bytes(),
             }),
+            // Nor does a tool always say why it could not write.
+            _ if ended.disk_full => failed(StagingFailure::OutOfDisk {
+                limit_bytes: self.task.record().limits.disk.bytes(),
+            }),
+            _ if ended.cache_full => {
+                let limit_bytes = self.cell.config.budgets.app_build_cache;
+                self.note(format!(
+                    "The app's build cache of {} MiB is full and is emptied; push again to build without it",
+                    limit_bytes / (1024 * 1024)
+                ))
+                .await;
+                failed(StagingFailure::OutOfDisk { limit_bytes })
+            }
             Ok(output::Output::Failed(failure)) => failed(failure),
             Err(problem) => {
                 let lines = self.last_lines().await.join(" / ");
@@ -256,8 +284,8 @@ impl<E: Engine> Life<E> {
     }
 
     /// Checks every layer and brings those to the server that it lacks.
-    async fn store(&self, image: &model::droplet::Image) -> Result<(), String> {
-        let out = self.folder().join("out/layers");
+    async fn store(&self, image: &model::droplet::Image, results: &Path) -> Result<(), String> {
+        let out = results.join("layers");
         let bytes: u64 = image.layers.iter().map(|layer| layer.compressed_size).sum();
         self.note(format!(
             "Storing droplet of {} layers, {} KiB",
@@ -281,11 +309,13 @@ impl<E: Engine> Life<E> {
         if let Err(error) = self.apply(TaskState::Done { outcome }).await {
             tracing::error!(task = %self.task.id, %error, "could not record a build's outcome");
         }
-        if let Some(container) = container
-            && let Err(error) = container.remove().await
-        {
-            tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a build's container");
-            return;
+        let mut cache_full = false;
+        if let Some(container) = container {
+            if let Err(error) = container.remove().await {
+                tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a build's container");
+                return;
+            }
+            cache_full = container.wait().await.is_ok_and(|ended| ended.cache_full);
         }
         let (cell, logs, folder, app) = (
             self.cell.clone(),
@@ -296,7 +326,7 @@ impl<E: Engine> Life<E> {
         let cleared = blocking(move || {
             cell.logs.end(&logs)?;
             durable::remove_all(&folder)?;
-            cell.build_caches.make_room(app)
+            cell.build_caches.make_room(app, cache_full)
         });
         if let Err(error) = cleared.await {
             tracing::error!(task = %self.task.id, %error, "could not clear away after a build");

@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::instance::Listener;
-use model::protocol::cell::Isolation;
+use model::protocol::cell::{DiskLimit, Isolation};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Container, ContainerExit, ContainerSpec, Engine, EngineError, Signal, Usage};
+use crate::{
+    Container, ContainerExit, ContainerSpec, Engine, EngineError, RESULTS, Results, Signal, Usage,
+};
 
 /// What a container does once it is started.
 #[derive(Debug, Clone)]
@@ -85,6 +87,7 @@ struct State {
     started: Vec<ContainerSpec>,
     next_port: u16,
     walls_are_down: bool,
+    disk_limit: DiskLimit,
 }
 
 #[derive(Debug, Clone)]
@@ -94,6 +97,7 @@ pub struct FakeContainer(Arc<Inner>);
 struct Inner {
     engine: std::sync::Weak<Shared>,
     name: String,
+    dir: std::path::PathBuf,
     address: SocketAddr,
     started: Instant,
     behaviour: Behaviour,
@@ -118,6 +122,11 @@ impl FakeEngine {
     /// What containers do that no [`FakeEngine::script`] names.
     pub fn script_all(&self, behaviour: Behaviour) {
         lock(&self.0.state).all = behaviour;
+    }
+
+    /// How it says that it keeps containers to their disk limits.
+    pub fn limit_disks(&self, limit: DiskLimit) {
+        lock(&self.0.state).disk_limit = limit;
     }
 
     /// What the container `name` does when it is started next.
@@ -163,6 +172,10 @@ impl Engine for FakeEngine {
         self.0.isolation
     }
 
+    fn disk_limit(&self) -> DiskLimit {
+        lock(&self.0.state).disk_limit
+    }
+
     async fn start(&self, spec: ContainerSpec) -> Result<FakeContainer, EngineError> {
         let behaviour = {
             let mut state = lock(&self.0.state);
@@ -177,10 +190,12 @@ impl Engine for FakeEngine {
             return Err(EngineError::Setup(reason.clone()));
         }
         write_output(&spec, &behaviour)?;
+        make_folders(&spec)?;
         let (address, socket) = self.place(&spec, &behaviour).await?;
         let container = FakeContainer(Arc::new(Inner {
             engine: Arc::downgrade(&self.0),
             name: spec.name.clone(),
+            dir: spec.dir.clone(),
             address,
             started: Instant::now(),
             behaviour: behaviour.clone(),
@@ -278,6 +293,16 @@ fn write_output(spec: &ContainerSpec, behaviour: &Behaviour) -> Result<(), Engin
         .map_err(EngineError::io(format!("write {}", logs.display())))
 }
 
+/// Results and cache lie in plain folders.
+fn make_folders(spec: &ContainerSpec) -> Result<(), EngineError> {
+    let results = spec.results.iter().map(|_| spec.dir.join(RESULTS));
+    for folder in results.chain(spec.cache.iter().map(crate::Cache::files)) {
+        std::fs::create_dir_all(&folder)
+            .map_err(EngineError::io(format!("make {}", folder.display())))?;
+    }
+    Ok(())
+}
+
 impl FakeContainer {
     /// Ends it as if by itself.
     pub fn exit_now(&self, exit: FakeExit) {
@@ -325,6 +350,9 @@ impl Inner {
             slot.get_or_insert_with(|| ContainerExit {
                 status: exit.status,
                 oom_killed: exit.oom_killed,
+                disk_full: self.behaviour.usage.disk_full,
+                cache_full: false,
+                disk_bytes: self.behaviour.usage.disk_bytes,
                 peak_memory_bytes: self.behaviour.usage.memory_bytes,
                 ran: self.started.elapsed(),
             });
@@ -408,6 +436,13 @@ impl Container for FakeContainer {
             vec![listener]
         } else {
             Vec::new()
+        })
+    }
+
+    async fn results(&self) -> Result<Results, EngineError> {
+        Ok(Results {
+            path: self.0.dir.join(RESULTS),
+            _disk: None,
         })
     }
 

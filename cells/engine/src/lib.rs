@@ -6,12 +6,13 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use model::instance::Listener;
 use model::limits::Megabytes;
-use model::protocol::cell::Isolation;
+use model::protocol::cell::{DiskLimit, Isolation};
 use model::secret::Env;
 
 #[cfg(any(test, feature = "test-support"))]
@@ -32,6 +33,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
     type Container: Container;
 
     fn isolation(&self) -> Isolation;
+
+    /// How containers are kept to [`ContainerLimits::disk`].
+    fn disk_limit(&self) -> DiskLimit;
 
     /// Starts a container and returns when its command has begun (after exec succeeded).
     fn start(
@@ -71,6 +75,9 @@ pub trait Container: Clone + Send + Sync + 'static {
     /// The TCP sockets on which processes inside listen.
     fn listeners(&self) -> impl Future<Output = Result<Vec<Listener>, EngineError>> + Send;
 
+    /// What an ended container has left in its [`ContainerSpec::results`].
+    fn results(&self) -> impl Future<Output = Result<Results, EngineError>> + Send;
+
     /// Frees everything but the log files. Kills what still runs. Idempotent.
     fn remove(&self) -> impl Future<Output = Result<(), EngineError>> + Send;
 }
@@ -89,6 +96,10 @@ pub struct ContainerSpec {
     pub layers: Vec<PathBuf>,
     /// Further binds.
     pub mounts: Vec<Mount>,
+    /// Absolute path inside of a folder for what shall be read when the container has ended. Counts to its disk limit.
+    /// Under process isolation it is [`RESULTS`] in `dir`, whatever stands here.
+    pub results: Option<String>,
+    pub cache: Option<Cache>,
     /// Program and arguments, as seen inside.
     pub args: Vec<String>,
     /// Secrets: the engine hands them over in memory and leaves them on no disk and in no argv. What listens has `PORT` in
@@ -108,6 +119,37 @@ pub struct Mount {
     pub writable: bool,
 }
 
+/// A folder that the command may write to and that outlives the container. Only one container at a time may have it.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// On the host; the engine puts into it what it needs. Under process isolation the command uses [`Cache::files`].
+    pub folder: PathBuf,
+    /// Absolute path inside.
+    pub target: String,
+    /// Beyond which writes fail, where [`Engine::disk_limit`] is hard.
+    pub limit: Megabytes,
+}
+
+impl Cache {
+    /// The files, where the cache has no disk of its own.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.folder.join("files")
+    }
+}
+
+/// The folder of results in [`ContainerSpec::dir`] under process isolation.
+pub const RESULTS: &str = "out";
+
+/// Results of a container that has ended, readable for as long as this lives.
+#[derive(Debug)]
+pub struct Results {
+    /// For this process only.
+    pub path: PathBuf,
+    /// A mount that goes with it.
+    _disk: Option<OwnedFd>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct ContainerLimits {
     pub memory: Megabytes,
@@ -117,6 +159,8 @@ pub struct ContainerLimits {
     pub pids: u32,
     /// Open files per process; Cloud Foundry's limit is 16,384. Clamped to what the host allows.
     pub open_files: u64,
+    /// Output in bytes per second beyond which lines are dropped; 0 drops all.
+    pub log_rate: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +184,11 @@ pub struct ContainerExit {
     /// Exit status of the command; 128 + signal where a signal ended it.
     pub status: i32,
     pub oom_killed: bool,
+    /// Whether the disk was full in the end.
+    pub disk_full: bool,
+    /// Whether the cache was.
+    pub cache_full: bool,
+    pub disk_bytes: u64,
     pub peak_memory_bytes: u64,
     pub ran: Duration,
 }
@@ -150,6 +199,8 @@ pub struct Usage {
     pub cpu: Duration,
     pub memory_bytes: u64,
     pub disk_bytes: u64,
+    /// Whether writes fail because the disk is full. Never where limits are only sampled.
+    pub disk_full: bool,
     /// Output so far, in bytes.
     pub log_bytes: u64,
 }

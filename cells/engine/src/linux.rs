@@ -6,25 +6,24 @@
 //! (which makes the namespaces and waits), link, go.
 
 use std::collections::HashSet;
-use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use model::instance::Listener;
-use model::protocol::cell::Isolation;
+use model::protocol::cell::{DiskLimit, Isolation};
 
 use crate::record::{self, Record, Records, blocking};
 use crate::{
-    Container, ContainerExit, ContainerSpec, Engine, EngineError, NetworkConfig, Signal, Usage,
-    folders, listeners, shim,
+    Container, ContainerExit, ContainerSpec, Engine, EngineError, NetworkConfig, Results, Signal,
+    Usage, folders, listeners, shim,
 };
 
 mod addresses;
 mod bundle;
 mod cgroups;
+mod disk;
 mod network;
 mod probe;
 mod seccomp;
@@ -38,6 +37,8 @@ pub const VCAP: u32 = 2000;
 /// The port that every app listens on; it has the whole address to itself.
 const PORT: u16 = 8080;
 const SCRATCH: &str = "scratch";
+/// The folder of results in it.
+const RESULTS: &str = "out";
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -60,6 +61,7 @@ struct Shared {
     records: Records,
     stack: stack::HostStack,
     cgroups: cgroups::Cgroups,
+    disks: disk::Disks,
     network: network::Network,
     addresses: addresses::Addresses,
     filters: Vec<Vec<u8>>,
@@ -85,7 +87,9 @@ impl LinuxEngine {
         let addresses = addresses::Addresses::new(config.network.pool, taken)?;
         let cgroups = cgroups::Cgroups::open(&config.cgroup)?;
         let filters = seccomp::filters()?;
-        let stack = blocking(|| Ok(stack::HostStack::look())).await?;
+        let state = config.state.clone();
+        let look = move || Ok((stack::HostStack::look(), disk::Disks::probe(&state)));
+        let (stack, disks) = blocking(look).await?;
         let network = network::Network::set_up(&config.cgroup, &config.network).await?;
         let users = users::Users::find_out(&config.exe, &config.state).await?;
         raise_watchers();
@@ -94,6 +98,7 @@ impl LinuxEngine {
             records,
             stack,
             cgroups,
+            disks,
             network,
             addresses,
             filters,
@@ -123,6 +128,10 @@ impl Engine for LinuxEngine {
 
     fn isolation(&self) -> Isolation {
         Isolation::Container
+    }
+
+    fn disk_limit(&self) -> DiskLimit {
+        self.0.disks.limit()
     }
 
     async fn start(&self, spec: ContainerSpec) -> Result<LinuxContainer, EngineError> {
@@ -197,30 +206,50 @@ impl LinuxContainer {
             env.set("PORT", PORT.to_string());
             env.set("CF_INSTANCE_ADDR", format!("{address}:{PORT}"));
         }
-        let (config, dir) = blocking(move || {
+        if let Some(cache) = &spec.cache {
+            self.engine.0.disks.cache_is_free(&cache.folder).await?;
+        }
+        let own_disks = {
+            let (this, spec) = (self.clone(), spec.clone());
+            blocking(move || {
+                let disks = &this.engine.0.disks;
+                let owner = this.engine.0.users.owner(address);
+                let scratch = disks.scratch(&spec.dir, spec.limits.disk, owner)?;
+                let cache = spec
+                    .cache
+                    .map(|cache| disks.cache(&cache.folder, cache.limit))
+                    .transpose()?;
+                Ok((scratch, cache.flatten()))
+            })
+        };
+        let bundle = blocking(move || {
             let shared = &this.engine.0;
             shared.records.write(&this.record)?;
-            make_scratch(&spec.dir, shared.users.owner(address))?;
             let cgroups = shared.cgroups.create(&spec.name, &spec.limits)?;
             let gateway = shared.network.gateway();
             let config = bundle::write(
                 &spec,
                 &shared.stack,
                 &shared.cgroups,
+                &shared.disks,
                 cgroups,
                 address,
                 gateway,
                 shared.users.outer(address),
             )?;
             Ok((config, spec.dir))
-        })
-        .await?;
+        });
+        // Each takes its time in the kernel, so they work at the same time.
+        let (own_disks, bundle) = tokio::join!(own_disks, bundle);
+        let ((scratch, cache), (config, dir)) = (own_disks?, bundle?);
         let shared = &self.engine.0;
         let launch = shim::Launch {
             exe: &shared.config.exe,
             dir: &dir,
             config: &config,
             env: &env,
+            scratch,
+            cache,
             filters: &shared.filters,
         };
         shim::launch(launch, async |pid| {
@@ -252,29 +281,6 @@ fn raise_watchers() {
     }
 }
 
-/// The folders that a container may write to: its home's upper layer and its `/tmp`.
-fn make_scratch(dir: &Path, owner: u32) -> Result<(), EngineError> {
-    let made = || {
-        let scratch = dir.join(SCRATCH);
-        for (name, mode, owner) in [
-            ("upper", 0o755, owner),
-            ("work", 0o700, 0),
-            ("tmp", 0o1777, 0),
-        ] {
-            let folder = scratch.join(name);
-            std::fs::create_dir_all(&folder)?;
-            std::fs::set_permissions(&folder, Permissions::from_mode(mode))?;
-            chown(&folder, Some(owner), Some(owner))?;
-        }
-        // The path to it may be open to others of the host's users; the contents are not theirs.
-        std::fs::set_permissions(dir, Permissions::from_mode(0o700))
-    };
-    made().map_err(EngineError::io(format!(
-        "make the scratch folders in {}",
-        dir.display()
-    )))
-}
-
 impl Container for LinuxContainer {
     fn name(&self) -> &str {
         &self.record.name
@@ -301,16 +307,21 @@ impl Container for LinuxContainer {
     }
 
     async fn usage(&self) -> Result<Usage, EngineError> {
-        let log_bytes = shim::log_bytes(&self.record.dir).await;
+        let status = shim::status(&self.record.dir).await;
+        let own = status.fill.scratch;
         let this = self.clone();
         blocking(move || {
             let (cpu, memory_bytes) = this.engine.0.cgroups.usage(&this.record.name);
-            let disk_bytes = folders::disk_usage(&this.record.dir.join(SCRATCH));
+            let disk_bytes = match own {
+                Some(own) => own.used_bytes,
+                None => folders::disk_usage(&this.record.dir.join(SCRATCH)),
+            };
             Ok(Usage {
                 cpu,
                 memory_bytes,
                 disk_bytes,
-                log_bytes,
+                disk_full: own.is_some_and(|own| own.full),
+                log_bytes: status.log_bytes,
             })
         })
         .await
@@ -323,6 +334,20 @@ impl Container for LinuxContainer {
             let alive = shim::read_state(&this.record.dir)
                 .filter(cells_shim::protocol::State::init_is_alive);
             Ok(alive.map_or_else(Vec::new, |state| listeners::find(state.pid, &pids, false)))
+        })
+        .await
+    }
+
+    async fn results(&self) -> Result<Results, EngineError> {
+        // While the shim lives, the disk may still be mounted there.
+        self.wait().await?;
+        let this = self.clone();
+        blocking(move || {
+            let (root, disk) = this.engine.0.disks.open_ended(&this.record.dir)?;
+            Ok(Results {
+                path: root.join(RESULTS),
+                _disk: disk,
+            })
         })
         .await
     }

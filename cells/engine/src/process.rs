@@ -12,12 +12,12 @@ use std::time::Duration;
 use cells_shim::config::{self, Config, Extension, Rlimit, RlimitKind, User};
 use cells_shim::protocol;
 use model::instance::Listener;
-use model::protocol::cell::Isolation;
+use model::protocol::cell::{DiskLimit, Isolation};
 
 use crate::record::{self, Record, Records, blocking};
 use crate::{
-    Container, ContainerExit, ContainerSpec, Engine, EngineError, Signal, Usage, folders,
-    listeners, shim,
+    Container, ContainerExit, ContainerSpec, Engine, EngineError, RESULTS, Results, Signal, Usage,
+    folders, listeners, shim,
 };
 
 mod copy;
@@ -103,6 +103,10 @@ impl Engine for ProcessEngine {
         Isolation::Process
     }
 
+    fn disk_limit(&self) -> DiskLimit {
+        DiskLimit::Sampled
+    }
+
     async fn start(&self, spec: ContainerSpec) -> Result<ProcessContainer, EngineError> {
         record::check(&spec)?;
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -157,11 +161,17 @@ impl ProcessContainer {
     async fn launch(&self, spec: ContainerSpec) -> Result<(), EngineError> {
         let (records, record) = (self.engine.0.records.clone(), self.record.clone());
         let (layers, dir) = (spec.layers.clone(), spec.dir.clone());
+        let folders: Vec<_> = (spec.results.iter().map(|_| dir.join(RESULTS)))
+            .chain(spec.cache.iter().map(crate::Cache::files))
+            .chain([dir.join(HOME)])
+            .collect();
         blocking(move || {
             records.write(&record)?;
+            for folder in folders {
+                std::fs::create_dir_all(&folder)
+                    .map_err(EngineError::io(format!("make {}", folder.display())))?;
+            }
             let home = dir.join(HOME);
-            std::fs::create_dir_all(&home)
-                .map_err(EngineError::io(format!("make {}", home.display())))?;
             layers.iter().try_for_each(|layer| {
                 copy::tree(layer, &home)
                     .map_err(EngineError::io(format!("copy layer {}", layer.display())))
@@ -174,6 +184,8 @@ impl ProcessContainer {
             dir: &spec.dir,
             config: &config,
             env: &spec.env,
+            scratch: None,
+            cache: None,
             filters: &[],
         };
         shim::launch(launch, async |_pid| Ok(())).await
@@ -214,6 +226,8 @@ fn configuration(spec: &ContainerSpec) -> Config {
             network: None,
             outer_user: None,
             max_log_bytes: spec.max_log_bytes,
+            max_log_rate: spec.limits.log_rate,
+            disks: config::Disks::default(),
         },
     }
 }
@@ -244,15 +258,20 @@ impl Container for ProcessContainer {
     }
 
     async fn usage(&self) -> Result<Usage, EngineError> {
-        let log_bytes = shim::log_bytes(&self.record.dir).await;
+        let log_bytes = shim::status(&self.record.dir).await.log_bytes;
         let this = self.clone();
         blocking(move || {
             let (cpu, memory_bytes) = tree::usage(&this.pids());
-            let disk_bytes = folders::disk_usage(&this.record.dir.join(HOME));
+            let written = [HOME, RESULTS].map(|name| this.record.dir.join(name));
+            let disk_bytes = written
+                .iter()
+                .map(|folder| folders::disk_usage(folder))
+                .sum();
             Ok(Usage {
                 cpu,
                 memory_bytes,
                 disk_bytes,
+                disk_full: false,
                 log_bytes,
             })
         })
@@ -267,6 +286,13 @@ impl Container for ProcessContainer {
             Ok(listeners::find(own, &pids, true))
         })
         .await
+    }
+
+    async fn results(&self) -> Result<Results, EngineError> {
+        Ok(Results {
+            path: self.record.dir.join(RESULTS),
+            _disk: None,
+        })
     }
 
     async fn remove(&self) -> Result<(), EngineError> {

@@ -32,6 +32,9 @@ pub(crate) struct Launch<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) config: &'a Config,
     pub(crate) env: &'a Env,
+    /// The container's own disks, see [`cells_shim::config::Disks`].
+    pub(crate) scratch: Option<OwnedFd>,
+    pub(crate) cache: Option<OwnedFd>,
     /// Seccomp programs as raw `struct sock_filter`s.
     pub(crate) filters: &'a [Vec<u8>],
 }
@@ -63,6 +66,8 @@ where
         dir,
         config,
         env,
+        scratch,
+        cache,
         filters,
     } = launch;
     let text = serde_json::to_vec(config)
@@ -73,7 +78,7 @@ where
         .await
         .map_err(EngineError::io(format!("write {}", config_path.display())))?;
 
-    let (mut socket, mut starter) = spawn(exe, dir)?;
+    let (mut socket, mut starter) = spawn(exe, dir, [scratch, cache])?;
     let talk = EngineError::io("talk to the container's shim");
     let handover = Handover {
         env: env
@@ -123,7 +128,12 @@ where
     }
 }
 
-fn spawn(exe: &Path, dir: &Path) -> Result<(UnixStream, tokio::process::Child), EngineError> {
+fn spawn(
+    exe: &Path,
+    dir: &Path,
+    disks: [Option<OwnedFd>; 2],
+) -> Result<(UnixStream, tokio::process::Child), EngineError> {
+    let [scratch, cache] = disks.map(|disk| disk.map_or_else(Stdio::null, Stdio::from));
     let pair = std::os::unix::net::UnixStream::pair().and_then(|(ours, theirs)| {
         ours.set_nonblocking(true)?;
         Ok((UnixStream::from_std(ours)?, theirs))
@@ -136,8 +146,8 @@ fn spawn(exe: &Path, dir: &Path) -> Result<(UnixStream, tokio::process::Child), 
         // Nothing of the agent's environment may be seen in the shim's.
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(scratch)
+        .stderr(cache)
         .spawn()
         .map_err(EngineError::io(format!("run {}", exe.display())))?;
     Ok((ours, child))
@@ -211,12 +221,16 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-pub(crate) async fn log_bytes(dir: &Path) -> u64 {
+/// The shim's own figures; all zero where nobody can tell.
+pub(crate) async fn status(dir: &Path) -> Status {
     if let Some(exit) = read_exit(dir) {
-        return exit.log_bytes;
+        return Status {
+            log_bytes: exit.log_bytes,
+            fill: exit.fill,
+        };
     }
     let reply = request(dir, protocol::STATUS).await.unwrap_or_default();
-    serde_json::from_str::<Status>(&reply).map_or(0, |status| status.log_bytes)
+    serde_json::from_str(&reply).unwrap_or_default()
 }
 
 /// Waits until the container has ended.
@@ -238,6 +252,9 @@ pub(crate) async fn wait(dir: &Path) -> Result<ContainerExit, EngineError> {
     Ok(ContainerExit {
         status: exit.status,
         oom_killed: exit.oom_killed,
+        disk_full: exit.fill.scratch.is_some_and(|disk| disk.full),
+        cache_full: exit.fill.cache.is_some_and(|disk| disk.full),
+        disk_bytes: exit.fill.scratch.map_or(0, |disk| disk.used_bytes),
         peak_memory_bytes: exit.peak_memory_bytes,
         ran: Duration::from_millis(exit.ran_ms),
     })

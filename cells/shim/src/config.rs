@@ -129,6 +129,23 @@ pub struct Extension {
     pub outer_user: Option<u32>,
     /// Byte budget of `logs/current` and `logs/previous` together.
     pub max_log_bytes: u64,
+    /// Output in bytes per second beyond which lines are dropped; 0 drops all. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_log_rate: Option<u64>,
+    #[serde(default)]
+    pub disks: Disks,
+}
+
+/// File systems of the container's own, as detached mounts on the shim's standard streams. Each goes on a folder of the
+/// host, seen by the container only; what lies below that folder is then bound like anything else.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Disks {
+    /// The folder for the one that comes as standard output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<PathBuf>,
+    /// The folder for the one that comes as standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
 }
 
 /// The inside of the container's one link, a point-to-point pair whose other end is the gateway.

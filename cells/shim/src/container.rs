@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::command::{Command, Streams};
 use crate::config::{Config, Linux, NamespaceKind, Root};
+use crate::disks::Disks;
 use crate::{init, network, privileges, rootfs, sys};
 
 /// Everything that the inside gets from the shim.
@@ -16,6 +17,7 @@ pub(crate) struct Inside<'a> {
     pub(crate) command: &'a Command,
     pub(crate) filters: &'a [Vec<u8>],
     pub(crate) streams: Streams,
+    pub(crate) disks: Disks,
     /// To the shim: one byte means "go", see also [`init::run`].
     pub(crate) shim: UnixStream,
     pub(crate) errors: OwnedFd,
@@ -58,7 +60,13 @@ impl Inside<'_> {
             None => None,
         };
         yield_under_pressure();
-        rootfs::enter(self.config, self.root, self.linux, self.users.as_ref())?;
+        rootfs::enter(
+            self.config,
+            self.root,
+            self.linux,
+            self.users.as_ref(),
+            std::mem::take(&mut self.disks),
+        )?;
 
         let mut go = [0; 1];
         self.shim

@@ -13,6 +13,7 @@ mod command;
 pub mod config;
 mod container;
 mod control;
+mod disks;
 mod init;
 mod logs;
 mod mapping;

@@ -3,7 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+mod rate;
+
+use rate::{Rate, Verdict};
 
 /// Where Diego's log streamer splits a message; the same number as `model::log::LogLine::MAX_BYTES`.
 const MAX_LINE_BYTES: usize = 61_440;
@@ -28,10 +32,17 @@ pub(crate) struct LogWriter {
     max_file_bytes: u64,
     last_ns: i64,
     total_bytes: u64,
+    rate: Option<Rate>,
+    began: Instant,
 }
 
 impl LogWriter {
-    pub(crate) fn create(dir: &Path, max_log_bytes: u64) -> io::Result<Self> {
+    /// `max_rate` is in bytes per second; without one all lines are kept.
+    pub(crate) fn create(
+        dir: &Path,
+        max_log_bytes: u64,
+        max_rate: Option<u64>,
+    ) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let file = OpenOptions::new()
             .append(true)
@@ -46,6 +57,8 @@ impl LogWriter {
             max_file_bytes,
             last_ns: 0,
             total_bytes: 0,
+            rate: max_rate.map(Rate::new),
+            began: Instant::now(),
         })
     }
 
@@ -67,11 +80,11 @@ impl LogWriter {
                 let (head, rest) = text.split_at(MAX_LINE_BYTES - lines.partial.len());
                 lines.partial.extend_from_slice(head);
                 text = rest;
-                self.record(&mut batch, stream, &std::mem::take(&mut lines.partial));
+                self.line(&mut batch, stream, &std::mem::take(&mut lines.partial));
             }
             lines.partial.extend_from_slice(text);
             if ended {
-                self.record(&mut batch, stream, &std::mem::take(&mut lines.partial));
+                self.line(&mut batch, stream, &std::mem::take(&mut lines.partial));
             }
         }
         self.write(&batch);
@@ -81,8 +94,24 @@ impl LogWriter {
     pub(crate) fn finish(&mut self, stream: Stream, lines: &mut Lines) {
         if !lines.partial.is_empty() {
             let mut batch = Vec::new();
-            self.record(&mut batch, stream, &std::mem::take(&mut lines.partial));
+            self.line(&mut batch, stream, &std::mem::take(&mut lines.partial));
             self.write(&batch);
+        }
+    }
+
+    /// Records a line if the rate allows it.
+    fn line(&mut self, batch: &mut Vec<u8>, stream: Stream, line: &[u8]) {
+        let verdict = match &mut self.rate {
+            Some(rate) => rate.judge(self.began.elapsed(), line.len()),
+            None => Verdict::Keep,
+        };
+        match verdict {
+            Verdict::Keep => self.record(batch, stream, line),
+            Verdict::Drop => {}
+            Verdict::DropAndTell => {
+                let sentence = self.rate.as_ref().map(Rate::sentence).unwrap_or_default();
+                self.record(batch, Stream::Out, sentence.as_bytes());
+            }
         }
     }
 
@@ -150,7 +179,7 @@ mod tests {
     #[test]
     fn lines_are_records_with_strictly_increasing_times() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let mut log = LogWriter::create(dir.path(), 1 << 20).expect("log");
+        let mut log = LogWriter::create(dir.path(), 1 << 20, None).expect("log");
         let (mut out, mut err) = (Lines::default(), Lines::default());
         log.feed(Stream::Out, &mut out, b"one\n\ntw");
         log.feed(Stream::Err, &mut err, b"bad\xff\n");
@@ -176,7 +205,7 @@ mod tests {
     #[test]
     fn a_long_line_arrives_as_several_and_loses_nothing() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let mut log = LogWriter::create(dir.path(), 1 << 22).expect("log");
+        let mut log = LogWriter::create(dir.path(), 1 << 22, None).expect("log");
         let mut lines = Lines::default();
         let long: Vec<u8> = (0..2 * MAX_LINE_BYTES + 5)
             .map(|at| b'a' + (at % 26) as u8)
@@ -201,7 +230,7 @@ mod tests {
     #[test]
     fn two_files_stay_within_the_budget() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let mut log = LogWriter::create(dir.path(), 4096).expect("log");
+        let mut log = LogWriter::create(dir.path(), 4096, None).expect("log");
         let mut lines = Lines::default();
         for number in 0..1000 {
             log.feed(

@@ -69,12 +69,30 @@ pub struct ExitRecord {
     pub peak_memory_bytes: u64,
     pub ran_ms: u64,
     pub log_bytes: u64,
+    #[serde(default)]
+    pub fill: Fill,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// How full the container's own file systems are; absent for those that it does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fill {
+    pub scratch: Option<DiskFill>,
+    pub cache: Option<DiskFill>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFill {
+    pub used_bytes: u64,
+    /// Hardly a byte or not an inode is free, so that writes fail.
+    pub full: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Output so far.
     pub log_bytes: u64,
+    #[serde(default)]
+    pub fill: Fill,
 }
 
 pub fn write_frame(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::{Config, Linux, Mount, Root};
+use crate::disks::Disks;
 use crate::{mapping, sys};
 
 /// Device nodes that a container has, as binds of the host's.
@@ -28,6 +29,7 @@ pub(crate) fn enter(
     root: &Root,
     linux: &Linux,
     users: Option<&OwnedFd>,
+    disks: Disks,
 ) -> Result<(), String> {
     sys::mount(
         "none",
@@ -37,6 +39,9 @@ pub(crate) fn enter(
         "",
     )
     .map_err(|error| format!("make mounts private: {error}"))?;
+    disks
+        .attach()
+        .map_err(|error| format!("attach the container's disk: {error}"))?;
     let root_fd = bind_root(root).map_err(|error| format!("bind the root folder: {error}"))?;
     for mount in &config.mounts {
         place(root_fd.as_fd(), mount, users)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::control::Control;
+use crate::disks::Disks;
 use crate::logs::{Lines, LogWriter, Stream};
 use crate::protocol::{self, ExitRecord, Status};
 use crate::sys;
@@ -28,6 +29,7 @@ pub(crate) struct Running {
     pub(crate) out_lines: Lines,
     pub(crate) err_lines: Lines,
     pub(crate) control: Control,
+    pub(crate) disks: Disks,
     pub(crate) config: Config,
     pub(crate) started: Instant,
     /// The command's status, once known.
@@ -93,6 +95,8 @@ impl Running {
         }
         self.drain();
         let record = self.exit_record(ran);
+        // Whoever reads the exit may open them anew, which must not happen while they are mounted here.
+        drop(std::mem::take(&mut self.disks));
         let written = serde_json::to_vec(&record).map_err(io::Error::from);
         let written = written.and_then(|bytes| write_durably(protocol::EXIT_FILE, &bytes));
         let _ = std::fs::remove_file(protocol::CONTROL_SOCKET);
@@ -119,11 +123,13 @@ impl Running {
             pidfd,
             pid,
             log,
+            disks,
             ..
         } = self;
         control.serve(|request| match request {
             protocol::STATUS => serde_json::to_string(&Status {
                 log_bytes: log.total_bytes(),
+                fill: disks.fill(),
             })
             .unwrap_or_default(),
             protocol::TERMINATE => {
@@ -218,6 +224,7 @@ impl Running {
             peak_memory_bytes: peak.unwrap_or(self.peak_bytes),
             ran_ms: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
             log_bytes: self.log.total_bytes(),
+            fill: self.disks.fill(),
         }
     }
 }

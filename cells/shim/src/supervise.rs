@@ -11,14 +11,18 @@ use crate::command::{Command, Streams};
 use crate::config::{self, Config};
 use crate::container::{self, Inside};
 use crate::control::Control;
+use crate::disks::Disks;
 use crate::logs::{Lines, LogWriter};
 use crate::protocol::{self, Event, Handover, State};
 use crate::running::Running;
 use crate::{mapping, sys};
 
+/// How far a shim stands back behind the host's other processes, on the kernel's scale of 0 to 19.
+const SHIM_NICE: i32 = 10;
+
 /// Runs the shim in `dir`; the engine is on standard input. Returns the exit code of the process.
 pub(crate) fn run(dir: &Path) -> i32 {
-    let Ok(engine) = sys::take_stdin() else {
+    let Ok(engine) = sys::take_standard(0) else {
         return 1;
     };
     let mut engine = UnixStream::from(engine);
@@ -54,14 +58,16 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
     std::env::set_current_dir(dir)
         .map_err(|error| format!("enter the container's folder: {error}"))?;
     let config = read_config()?;
+    let disks = Disks::take(&config).map_err(|error| format!("take the disks: {error}"))?;
     let (command, filters) = receive(&config, engine)?;
     let log_dir = Path::new(protocol::LOG_DIR);
-    let log = LogWriter::create(log_dir, config.slipway.max_log_bytes)
+    let extension = &config.slipway;
+    let log = LogWriter::create(log_dir, extension.max_log_bytes, extension.max_log_rate)
         .map_err(|error| format!("open the log: {error}"))?;
     let control =
         Control::bind_here().map_err(|error| format!("open the control socket: {error}"))?;
 
-    let spawned = spawn(&config, &command, &filters)?;
+    let spawned = spawn(&config, &command, &filters, disks)?;
     drop((command, filters));
     let Spawned {
         pid,
@@ -70,6 +76,7 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
         errors,
         out,
         err,
+        disks,
     } = spawned;
     let mut unfinished = Unfinished(Some(pidfd));
     // The engine wires the network and the inside prepares itself while the kernel takes its time with the cgroups.
@@ -93,6 +100,11 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
         .map_err(|error| format!("release the container: {error}"))?;
     errors.wait(engine, true)?;
 
+    if config.linux.is_some() {
+        // All that an app says goes through here, outside of its own share of the CPU: whoever says very much must not get
+        // in the way of the others. Best effort, as nothing else depends on it.
+        let _ = sys::give_way(SHIM_NICE);
+    }
     let started = Instant::now();
     write_state(pid).map_err(|error| format!("write the state: {error}"))?;
     for pipe in [&out, &err] {
@@ -115,6 +127,7 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
         out_lines: Lines::default(),
         err_lines: Lines::default(),
         control,
+        disks,
         config,
         started,
         status: None,
@@ -147,10 +160,16 @@ struct Spawned {
     errors: OwnedFd,
     out: OwnedFd,
     err: OwnedFd,
+    disks: Disks,
 }
 
 /// Makes the first process, which waits for a byte on its socket before it does anything.
-fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spawned, String> {
+fn spawn(
+    config: &Config,
+    command: &Command,
+    filters: &[Vec<u8>],
+    disks: Disks,
+) -> Result<Spawned, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let (out, child_out) = sys::pipe().map_err(failed("make a pipe"))?;
     let (err, child_err) = sys::pipe().map_err(failed("make a pipe"))?;
@@ -168,9 +187,10 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
         _ => None,
     };
     let keep = [&streams.out, &streams.err, &child_errors].map(AsRawFd::as_raw_fd);
-    let socket = child_socket.as_raw_fd();
-    let users_fd = users.as_ref().map_or(socket, AsRawFd::as_raw_fd);
-    let keep = [keep[0], keep[1], keep[2], socket, users_fd];
+    let mut keep = keep.to_vec();
+    keep.push(child_socket.as_raw_fd());
+    keep.extend(disks.descriptors());
+    keep.extend(users.as_ref().map(AsRawFd::as_raw_fd));
 
     let (pid, pidfd) = match (&config.linux, &config.root) {
         (Some(linux), Some(root)) => {
@@ -187,7 +207,7 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
             {
                 Some(made) => made,
                 None => {
-                    sys::close_all_but(keep);
+                    sys::close_all_but(&keep);
                     Inside {
                         config,
                         root,
@@ -195,6 +215,7 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
                         command,
                         filters,
                         streams,
+                        disks,
                         shim: child_socket,
                         errors: child_errors,
                         users,
@@ -208,7 +229,7 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
             sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(failed("become the reaper"))?;
             match sys::fork().map_err(failed("fork"))? {
                 0 => {
-                    sys::close_all_but(keep);
+                    sys::close_all_but(&keep);
                     plain_process(config, command, &streams, child_socket, child_errors)
                 }
                 pid => (
@@ -226,6 +247,7 @@ fn spawn(config: &Config, command: &Command, filters: &[Vec<u8>]) -> Result<Spaw
         errors,
         out,
         err,
+        disks,
     })
 }
 

@@ -201,15 +201,37 @@ pub(crate) fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     check_int(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
 }
 
-/// Takes ownership of the descriptor that the starter passed as standard input, leaving `/dev/null` there.
-pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
+/// Takes ownership of what the starter passed as a standard stream, leaving `/dev/null` there.
+pub(crate) fn take_standard(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: plain integers.
-    let fd = check_int(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) })?;
+    let fd = check_int(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
     // SAFETY: a fresh descriptor.
     let taken = unsafe { OwnedFd::from_raw_fd(fd) };
     use std::os::fd::AsFd;
-    dup_onto(std::fs::File::open("/dev/null")?.as_fd(), 0)?;
+    dup_onto(
+        std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?
+            .as_fd(),
+        number,
+    )?;
     Ok(taken)
+}
+
+/// The file system that holds `fd`.
+pub(crate) fn file_system(fd: BorrowedFd<'_>) -> io::Result<libc::statvfs> {
+    // SAFETY: all-zero is a valid value of that plain C struct.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor and a live local.
+    check_int(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut found) })?;
+    Ok(found)
+}
+
+/// Makes this process give way to others.
+pub(crate) fn give_way(nice: c_int) -> io::Result<()> {
+    // SAFETY: plain integers.
+    check_int(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
 pub(crate) fn close_on_exec_from(first: c_uint) -> io::Result<()> {
@@ -228,8 +250,8 @@ pub(crate) fn close_on_exec_from(first: c_uint) -> io::Result<()> {
 /// Closes every descriptor above 2 but those in `keep`, whose owners in this process stay the callers.
 ///
 /// Only for a forked child that never returns to the code which owns the others.
-pub(crate) fn close_all_but(keep: [RawFd; 5]) {
-    let mut keep = keep.map(RawFd::cast_unsigned);
+pub(crate) fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<_> = keep.iter().copied().map(RawFd::cast_unsigned).collect();
     keep.sort_unstable();
     let mut first: c_uint = 3;
     let mut close = |last: c_uint, next: c_uint| {

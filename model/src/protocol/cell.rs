@@ -124,6 +124,9 @@ pub struct InstanceSpec {
     pub env: Env,
     pub limits: Limits,
     pub health: HealthCheck,
+    /// Output in bytes per second beyond which lines are dropped; 0 drops all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_rate: Option<u64>,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
 }
@@ -209,6 +212,11 @@ pub struct CellHello {
     pub stack: Stack,
     pub capacity: CellCapacity,
     pub isolation: Isolation,
+    #[serde(default)]
+    pub disk_limit: DiskLimit,
+    /// With less than this free on its disk, the cell begins nothing new.
+    #[serde(default)]
+    pub min_free_disk: Megabytes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +242,27 @@ impl Isolation {
         match self {
             Self::Container => "container",
             Self::Process => "process",
+        }
+    }
+}
+
+/// How a cell keeps a container to its disk limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskLimit {
+    /// Each has a file system of that size: its writes fail at the limit.
+    Hard,
+    /// Usage is measured every few seconds, and who exceeds the limit is ended.
+    #[default]
+    Sampled,
+}
+
+impl DiskLimit {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Sampled => "sampled",
         }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn free_memory(&self) -> u32 {
+    pub(crate) fn free_memory(&self) -> u32 {
         u64::from(self.capacity.memory.0).saturating_sub(self.used.memory) as u32
     }
 

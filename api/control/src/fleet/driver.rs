@@ -317,10 +317,15 @@ impl Fleet {
                 .map(|link| link.hello.capacity.memory.0)
                 .max()
                 .unwrap_or(0);
+            // A full disk does not empty itself while somebody waits.
+            let full =
+                !state.cells.is_empty() && state.cells.values().all(|link| link.has_full_disk());
             let waiting = state.waiting_tasks.iter().filter_map(|(task, since)| {
                 let why = state.scheduler.task(*task)?.blocked?;
-                let hopeless = matches!(&why, PlacementError::Insufficient { needed_memory_mb, .. } if *needed_memory_mb > largest);
-                (hopeless || since.elapsed() > TASK_PATIENCE).then(|| (*task, why.to_string()))
+                let hopeless = full
+                    || matches!(&why, PlacementError::Insufficient { needed_memory_mb, .. } if *needed_memory_mb > largest);
+                (hopeless || since.elapsed() > TASK_PATIENCE)
+                    .then(|| (*task, state.shortage_text(&why)))
             });
             waiting.collect::<Vec<_>>()
         };

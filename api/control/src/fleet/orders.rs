@@ -40,6 +40,7 @@ pub(super) fn instance_spec(
         env: spec.env.clone(),
         limits: spec.limits,
         health: spec.health.clone(),
+        log_rate: spec.log_rate,
         grace: GRACE,
     }
 }

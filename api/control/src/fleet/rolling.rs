@@ -227,7 +227,10 @@ fn judge(state: &State, rolling: &Rolling) -> Standing {
             .flat_map(|(process, ..)| state.scheduler.process(*process));
         let why = blocked.filter_map(|view| view.blocked).next();
         let error = match why {
-            Some(why) => format!("no room for a new instance beside the old ones: {why}"),
+            Some(why) => format!(
+                "no room for a new instance beside the old ones: {}",
+                state.shortage_text(&why)
+            ),
             None => "new instances were not healthy in time".to_owned(),
         };
         return Standing::Failed { error, exit: None };

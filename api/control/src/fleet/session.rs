@@ -170,8 +170,11 @@ impl Fleet {
                         }
                         CellMessage::Instance(report) => self.take(cell, session, report).await?,
                         CellMessage::Task(report) => self.take_task(cell, report).await?,
-                        CellMessage::Heartbeat { usage, .. } => {
+                        CellMessage::Heartbeat { usage, free_disk } => {
                             let mut state = self.state();
+                            if state.note_free_disk(cell, free_disk) {
+                                self.inner.changed.notify_one();
+                            }
                             for usage in usage {
                                 // Of an instance that was forgotten meanwhile, nobody would take it away again.
                                 if state.reports.contains_key(&usage.instance) {
@@ -244,6 +247,7 @@ impl Fleet {
             CellLink {
                 hello,
                 orders: Some(orders),
+                free_disk: None,
                 heard: Instant::now(),
                 session,
             },

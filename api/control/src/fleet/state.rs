@@ -1,13 +1,15 @@
 //! What the fleet knows, in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use model::ids::{AppId, CellId, InstanceId, ProcessId, TaskId, VersionId};
 use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
-use model::protocol::cell::{CellHello, InstanceUsage, OrderBody};
+use model::limits::Megabytes;
+use model::protocol::cell::{CellCapacity, CellHello, InstanceUsage, OrderBody};
 use model::protocol::router::Endpoint;
-use scheduler::{DesiredProcess, Event, Older, Scheduler, Time};
+use scheduler::{DesiredProcess, Event, Older, PlacementError, Scheduler, Time};
 use store::records::{Deployment, DesiredLrp, LrpSpec};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -97,6 +99,8 @@ impl Wanted {
 pub(super) struct CellLink {
     pub(super) hello: CellHello,
     pub(super) orders: Option<mpsc::Sender<OrderBody>>,
+    /// Free space of its disk, as it said last.
+    pub(super) free_disk: Option<Megabytes>,
     pub(super) heard: Instant,
     /// The number of its session, so that neither the end nor the last words of an old one touch the new one.
     pub(super) session: u64,
@@ -105,6 +109,24 @@ pub(super) struct CellLink {
 impl CellLink {
     pub(super) const fn is_connected(&self) -> bool {
         self.orders.is_some()
+    }
+
+    /// Whether it begins nothing new for lack of disk space.
+    pub(super) fn has_full_disk(&self) -> bool {
+        self.free_disk
+            .is_some_and(|free| free < self.hello.min_free_disk)
+    }
+
+    /// What can be promised of it: nothing that needs disk while that is full, whatever is booked.
+    pub(super) fn capacity(&self) -> CellCapacity {
+        CellCapacity {
+            disk: if self.has_full_disk() {
+                Megabytes(0)
+            } else {
+                self.hello.capacity.disk
+            },
+            ..self.hello.capacity
+        }
     }
 }
 
@@ -136,6 +158,47 @@ impl State {
 
     pub(super) fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// Takes note of a cell's free disk space. True where that changes what can be placed there.
+    pub(super) fn note_free_disk(&mut self, cell: CellId, free: Megabytes) -> bool {
+        let Some(link) = self.cells.get_mut(&cell) else {
+            return false;
+        };
+        let was_full = link.has_full_disk();
+        link.free_disk = Some(free);
+        if link.has_full_disk() == was_full {
+            return false;
+        }
+        let event = Event::CellUp {
+            cell,
+            zone: link.hello.zone.clone(),
+            stack: link.hello.stack.clone(),
+            capacity: link.capacity(),
+        };
+        if was_full {
+            tracing::info!(cell.id = %cell, %free, "a cell's disk has room again");
+        } else {
+            tracing::warn!(cell.id = %cell, %free, kept = %link.hello.min_free_disk, "a cell's disk is full; nothing new is placed there");
+        }
+        self.apply(event);
+        true
+    }
+
+    /// Why something waits for a cell, with the figures of full disks.
+    pub(super) fn shortage_text(&self, why: &PlacementError) -> String {
+        let mut text = why.to_string();
+        if matches!(why, PlacementError::Insufficient { .. }) {
+            for link in self.cells.values().filter(|link| link.has_full_disk()) {
+                let free = link.free_disk.unwrap_or_default();
+                let (name, kept) = (&link.hello.name, link.hello.min_free_disk);
+                let _ = write!(
+                    text,
+                    "; the disk of {name} has {free} free and with less than {kept} begins nothing new"
+                );
+            }
+        }
+        text
     }
 
     pub(super) fn apply(&mut self, event: Event) {

@@ -10,6 +10,7 @@ use model::secret::Secret;
 use store::records::{App, Metadata, PageRequest, Process};
 use store::{BindingFilter, RouteFilter, ServiceInstanceFilter};
 
+use crate::processes::log_rate_number;
 use crate::{Actor, Control, Result};
 
 impl Control {
@@ -141,6 +142,9 @@ fn settings(process: &Process) -> ProcessSettings {
         instances: Setting::Set(process.instances),
         memory: Setting::Set(process.memory),
         disk_quota: Setting::Set(process.disk),
+        log_rate_limit: process.log_rate.map_or(Setting::Keep, |rate| {
+            Setting::Set(log_rate_number(Some(rate)))
+        }),
         health_check_type: Setting::Set(kind),
         health_check_http_endpoint: endpoint,
         health_check_invocation_timeout: seconds(process.health.invocation_timeout),

@@ -1,6 +1,6 @@
 //! Processes.
 
-use api_control::{Control, records};
+use api_control::{Control, log_rate_number, records};
 use api_types::{
     HIDDEN_IN_LISTS, HealthCheck, HealthCheckData, Link, Process, ProcessRelationships,
     ReadinessHealthCheck, ToOne,
@@ -46,7 +46,7 @@ pub(crate) fn process_in_list(urls: &Urls, process: &records::Process) -> Proces
         instances: process.instances,
         memory_in_mb: process.memory.0,
         disk_in_mb: process.disk.0,
-        log_rate_limit_in_bytes_per_second: -1,
+        log_rate_limit_in_bytes_per_second: log_rate_number(process.log_rate),
         health_check: health_check(&process.health),
         readiness_health_check: ReadinessHealthCheck {
             kind: "process".into(),

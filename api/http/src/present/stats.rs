@@ -1,6 +1,6 @@
 //! What the instances of a process do.
 
-use api_control::{IndexState, IndexStats};
+use api_control::{IndexState, IndexStats, log_rate_number};
 use api_types::{InstancePort, InstanceState, InstanceStats, ProcessInstance, Usage};
 use model::protocol::cell::Isolation;
 
@@ -43,7 +43,7 @@ pub(crate) fn stats(process_type: &str, row: IndexStats, now_us: i64) -> Instanc
         }),
         mem_quota: Some(row.memory.bytes()),
         disk_quota: Some(row.disk.bytes()),
-        log_rate_limit: Some(-1),
+        log_rate_limit: Some(log_rate_number(row.log_rate)),
         fds_quota: None,
         // Clients print it beside the app, which is where a weaker wall must be seen.
         isolation_segment: (row.isolation == Isolation::Process).then(|| "process".to_owned()),

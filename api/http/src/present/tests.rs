@@ -72,6 +72,7 @@ fn process() -> Process {
         instances: 2,
         memory: Megabytes(512),
         disk: Megabytes(1024),
+        log_rate: None,
         health: HealthCheck {
             kind: HealthCheckKind::Http {
                 endpoint: "/health".into(),
@@ -151,6 +152,7 @@ fn stats() {
         }),
         memory: Megabytes(512),
         disk: Megabytes(1024),
+        log_rate: None,
         details: None,
         exit: None,
         revision: Some(1),

@@ -7,17 +7,14 @@ use crate::error::Outcome;
 use crate::request::Ask;
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Buildpack>>> {
-    let query = ask.query(&["names", "stacks", "lifecycle", "label_selector"])?;
+    let query = ask.query(&["names", "stacks", "lifecycle"])?;
     query.order(&["position"])?;
-    let unlabelled = query.wants_unlabelled()?;
     let names = query.texts("names")?;
     let is_buildpack = query
         .first("lifecycle")
         .is_none_or(|lifecycle| lifecycle == "buildpack");
     let wanted = |name: &str| {
-        unlabelled
-            && is_buildpack
-            && (names.is_empty() || names.iter().any(|wanted| wanted == name))
+        is_buildpack && (names.is_empty() || names.iter().any(|wanted| wanted == name))
     };
     let all = (1..)
         .zip(ask.control.buildpacks())

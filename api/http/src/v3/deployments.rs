@@ -54,7 +54,7 @@ pub(crate) async fn create(
         (Some(revision), None) => DeploymentWish::Release(parsed(&revision.guid)?),
         (None, droplet) => DeploymentWish::Droplet {
             droplet: droplet.map(|droplet| parsed(&droplet.guid)).transpose()?,
-            web: web(body.options.as_ref()),
+            web: web(body.options.as_ref())?,
         },
     };
     let deployment = ask
@@ -103,8 +103,8 @@ fn how(strategy: Option<&str>, options: Option<&DeploymentOptions>) -> Outcome<H
     })
 }
 
-fn web(options: Option<&DeploymentOptions>) -> Scale {
-    Scale {
+fn web(options: Option<&DeploymentOptions>) -> Outcome<Scale> {
+    Ok(Scale {
         instances: options.and_then(|options| options.web_instances),
         memory: options
             .and_then(|options| options.memory_in_mb)
@@ -112,5 +112,8 @@ fn web(options: Option<&DeploymentOptions>) -> Scale {
         disk: options
             .and_then(|options| options.disk_in_mb)
             .map(Megabytes),
-    }
+        log_rate: super::scaling::log_rate(
+            options.and_then(|options| options.log_rate_limit_in_bytes_per_second),
+        )?,
+    })
 }

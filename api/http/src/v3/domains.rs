@@ -11,16 +11,13 @@ use crate::present;
 use crate::request::{Ask, Guid};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Domain>>> {
-    let query = ask.query(&["names", "guids", "label_selector"])?;
+    let query = ask.query(&["names", "guids"])?;
     query.order(&["created_at"])?;
     let (names, guids) = (query.texts("names")?, query.guids("guids")?);
-    let domains = if query.wants_unlabelled()? {
-        ask.control
-            .list_domains(&ask.actor, &names, &guids, query.page())
-            .await?
-    } else {
-        query.part(Vec::new())
-    };
+    let domains = ask
+        .control
+        .list_domains(&ask.actor, &names, &guids, query.page())
+        .await?;
     Ok(Json(query.answer(&ask.urls, domains, |domain| {
         present::domain(&ask.urls, &domain)
     })))

@@ -36,18 +36,11 @@ async fn act(
     process: &records::Process,
     body: &api_types::Scale,
 ) -> Outcome<(StatusCode, Json<Process>)> {
-    if body
-        .log_rate_limit_in_bytes_per_second
-        .is_some_and(|limit| limit != -1)
-    {
-        return Err(ApiError::unprocessable(
-            "limits of the log rate are not supported; -1, unlimited, is possible",
-        ));
-    }
     let scale = Scale {
         instances: body.instances,
         memory: body.memory_in_mb.map(Megabytes),
         disk: body.disk_in_mb.map(Megabytes),
+        log_rate: log_rate(body.log_rate_limit_in_bytes_per_second)?,
     };
     let process = ask
         .control
@@ -55,4 +48,18 @@ async fn act(
         .await?;
     // Done, but for the instances themselves: Cloud Foundry says "accepted", without a job.
     Ok((StatusCode::ACCEPTED, processes::whole(ask, &process).await?))
+}
+
+/// Cloud Foundry's limit of the log rate: -1 for none.
+pub(super) fn log_rate(limit: Option<i64>) -> Outcome<Option<Option<u64>>> {
+    match limit {
+        None => Ok(None),
+        Some(-1) => Ok(Some(None)),
+        Some(limit) => match u64::try_from(limit) {
+            Ok(limit) => Ok(Some(Some(limit))),
+            Err(_) => Err(ApiError::unprocessable(
+                "Log rate limit in bytes per second must be greater than or equal to -1",
+            )),
+        },
+    }
 }

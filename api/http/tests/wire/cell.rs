@@ -1,6 +1,6 @@
 //! A simulated cell: it speaks the cell protocol over the internal socket and pretends to build and to run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -43,8 +43,6 @@ pub(crate) struct Seen {
     pub(crate) packages: Vec<Bytes>,
     pub(crate) staged: Vec<StagingSpec>,
     pub(crate) tasks: Vec<TaskSpec>,
-    /// Tasks that run on until they are cancelled.
-    open: BTreeSet<TaskId>,
     logs: Vec<LogLine>,
 }
 
@@ -136,6 +134,8 @@ impl Cell {
                 disk: Megabytes(65536),
                 containers: 100,
             },
+            disk_limit: model::protocol::cell::DiskLimit::Hard,
+            min_free_disk: Megabytes(0),
             isolation: Isolation::Container,
         }
     }
@@ -216,11 +216,14 @@ impl Cell {
             }
             OrderBody::RunTask(spec) => self.run_task(frames, *spec).await,
             OrderBody::CancelTask { task } => {
-                let had = self.seen.lock().expect("no panic").open.remove(&task);
-                if had {
-                    let outcome = TaskOutcome::Cancelled;
-                    say_task(frames, task, TaskState::Done { outcome }).await;
-                }
+                say_task(
+                    frames,
+                    task,
+                    TaskState::Done {
+                        outcome: TaskOutcome::Cancelled,
+                    },
+                )
+                .await;
             }
             OrderBody::Reap { .. }
             | OrderBody::ForgetInstance { .. }
@@ -245,9 +248,6 @@ impl Cell {
                 bytes: b"working".to_vec(),
             });
             seen.tasks.push(spec.clone());
-            if status.is_none() {
-                seen.open.insert(spec.task);
-            }
         }
         if let Some(status) = status {
             say_task(frames, spec.task, ran(status)).await;
@@ -363,18 +363,9 @@ pub(crate) async fn say_task(frames: &mut Frames, task: TaskId, state: TaskState
 }
 
 pub(crate) async fn next_order(frames: &mut Frames) -> OrderBody {
-    next_numbered(frames).await.body
-}
-
-/// For who wants to answer it.
-pub(crate) async fn next_numbered(frames: &mut Frames) -> Order {
     let frame = frames.next().await.expect("a frame").expect("no error");
-    serde_json::from_slice(&frame).expect("an order")
-}
-
-pub(crate) async fn refuse(frames: &mut Frames, seq: u64, message: &str) {
-    let message = message.to_owned();
-    say(frames, &CellMessage::Refused { seq, message }).await;
+    let order: Order = serde_json::from_slice(&frame).expect("an order");
+    order.body
 }
 
 async fn say(frames: &mut Frames, message: &CellMessage) {

@@ -8,7 +8,6 @@ mod drain;
 mod internal;
 mod login;
 mod push;
-mod replay;
 mod services;
 mod sessions;
 mod tasks;

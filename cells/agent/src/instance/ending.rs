@@ -73,6 +73,13 @@ fn by_itself(limits: Limits, ended: &ContainerExit) -> ExitReason {
             limit_bytes: limits.memory.bytes(),
             peak_bytes: ended.peak_memory_bytes,
         }
+    } else if ended.disk_full && ended.status != 0 {
+        // It has heard so from the kernel and, most likely, said so in its last lines.
+        let limit_bytes = limits.disk.bytes();
+        ExitReason::OutOfDisk {
+            limit_bytes,
+            used_bytes: ended.disk_bytes.min(limit_bytes),
+        }
     } else {
         ExitReason::Exited
     }
@@ -100,6 +107,14 @@ pub(crate) fn exit_line(exit: &Exit, exceeded_grace: Option<Duration>) -> String
         _ => String::new(),
     };
     format!("{status}{tail}{}", graceless.unwrap_or_default())
+}
+
+/// What the cell says when an instance has filled its disk and goes on.
+pub(super) fn full_disk_sentence(limit_bytes: u64) -> String {
+    format!(
+        "Instance has filled its disk of {} MiB; what it writes fails with 'No space left on device'",
+        limit_bytes / (1024 * 1024)
+    )
 }
 
 /// What the cell says when it decides to end an instance.

@@ -9,10 +9,14 @@ use std::time::SystemTime;
 
 use cells_engine::folders::disk_usage;
 use model::ids::AppId;
+use model::limits::Megabytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Budgets;
 use crate::durable;
+
+/// What the engine puts into the folder of a cache.
+const CONTENTS: [&str; 2] = ["files", "image"];
 
 /// The folder of caches. Two builds of one app share a cache, so they run one after the other.
 #[derive(Debug)]
@@ -72,22 +76,48 @@ impl Caches {
     pub(crate) fn open(&self, app: AppId) -> io::Result<PathBuf> {
         let folder = self.folder.join(app.to_string());
         fs::create_dir_all(&folder)?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            // Caches of earlier versions had their files right here.
+            if !CONTENTS.iter().any(|name| entry.file_name() == *name) {
+                durable::remove_all(&entry.path())?;
+            }
+        }
         File::open(&folder)?.set_modified(SystemTime::now())?;
         Ok(folder)
     }
 
-    /// Bytes by which the cache of `app` exceeds its budget now. Blocks.
-    pub(crate) fn excess(&self, app: AppId) -> u64 {
-        disk_usage(&self.folder.join(app.to_string())).saturating_sub(self.budgets.app_build_cache)
+    /// What the cache of one app may hold.
+    pub(crate) fn limit(&self) -> Megabytes {
+        let mib = self.budgets.app_build_cache / (1024 * 1024);
+        Megabytes(u32::try_from(mib).unwrap_or(u32::MAX))
     }
 
-    /// Drops the cache of `app` if it is too large by itself, then the longest unused until all fit. Blocks.
-    pub(crate) fn make_room(&self, app: AppId) -> io::Result<()> {
+    /// Bytes by which the cache of `app` exceeds its budget now. Blocks.
+    pub(crate) fn excess(&self, app: AppId) -> u64 {
+        // A cache with a disk of its own cannot exceed it.
+        let files = self.folder.join(app.to_string()).join(CONTENTS[0]);
+        disk_usage(&files).saturating_sub(self.budgets.app_build_cache)
+    }
+
+    /// Drops the cache of `app` if it is too large by itself or `full`, so that nothing more can be put into it, then the
+    /// longest unused until all fit. Blocks.
+    pub(crate) fn make_room(&self, app: AppId, full: bool) -> io::Result<()> {
         let own = self.folder.join(app.to_string());
-        if disk_usage(&own) > self.budgets.app_build_cache {
+        if full || self.excess(app) > 0 {
             tracing::info!(app.guid = %app, "an app's build cache exceeds its budget and is dropped");
             durable::remove_all(&own)?;
         }
+        self.shrink_to(self.budgets.all_build_caches, Some(app))
+    }
+
+    /// Drops all caches that no build uses. Blocks.
+    pub(crate) fn give_way(&self) -> io::Result<()> {
+        self.shrink_to(0, None)
+    }
+
+    fn shrink_to(&self, budget: u64, stays: Option<AppId>) -> io::Result<()> {
+        let stays = stays.map(|app| self.folder.join(app.to_string()));
         let mut caches = Vec::new();
         for entry in fs::read_dir(&self.folder).into_iter().flatten() {
             let entry = entry?;
@@ -100,7 +130,7 @@ impl Caches {
         caches.sort();
         let mut total: u64 = caches.iter().map(|(_, bytes, _)| bytes).sum();
         for (_, bytes, path) in caches {
-            if total <= self.budgets.all_build_caches {
+            if total <= budget {
                 break;
             }
             // The app's turn is taken meanwhile, so that no build starts on a cache that is going away.
@@ -108,7 +138,7 @@ impl Caches {
                 .file_name()
                 .and_then(|name| name.to_str()?.parse::<AppId>().ok());
             let turn = app.map(|app| self.turn_of(app).try_acquire_owned());
-            if path == own || matches!(turn, Some(Err(_))) {
+            if stays.as_ref() == Some(&path) || matches!(turn, Some(Err(_))) {
                 continue;
             }
             durable::remove_all(&path)?;
@@ -134,22 +164,27 @@ mod tests {
         let apps: Vec<_> = (0..4).map(|_| AppId::random()).collect();
         for (age, app) in apps.iter().enumerate() {
             let cache = caches.open(*app).unwrap();
-            fs::write(cache.join("repository"), vec![1; 100_000]).unwrap();
+            fs::create_dir(cache.join("files")).unwrap();
+            fs::write(cache.join("files/repository"), vec![1; 100_000]).unwrap();
             let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age as u64);
             File::open(&cache).unwrap().set_modified(used).unwrap();
         }
         let slots = Arc::new(Semaphore::new(2));
         let _turn = caches.take_turn(apps[0], &slots).await;
-        caches.make_room(apps[3]).unwrap();
+        caches.make_room(apps[3], false).unwrap();
         let there = |app: &AppId| folder.path().join(app.to_string()).exists();
         assert_eq!(
             apps.iter().map(there).collect::<Vec<_>>(),
             [true, false, false, true]
         );
-        fs::write(caches.open(apps[3]).unwrap().join("more"), vec![1; 100_000]).unwrap();
+        let more = caches.open(apps[3]).unwrap().join("files/more");
+        fs::write(more, vec![1; 100_000]).unwrap();
         assert!(caches.excess(apps[3]) > 0 && caches.excess(apps[0]) == 0);
-        caches.make_room(apps[3]).unwrap();
+        caches.make_room(apps[3], false).unwrap();
         assert!(!there(&apps[3]), "too large by itself");
+        fs::write(caches.open(apps[0]).unwrap().join("image"), "full").unwrap();
+        caches.make_room(apps[0], true).unwrap();
+        assert!(!there(&apps[0]), "nothing could be put into it any more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use cells_engine::{ContainerLimits, ContainerSpec, Engine, Mount};
+use cells_engine::{Cache, ContainerLimits, ContainerSpec, Engine, Mount};
 use model::ids::TaskId;
-use model::protocol::cell::{Isolation, StagingSpec};
+use model::protocol::cell::{DiskLimit, Isolation, StagingSpec};
 use model::protocol::lifecycle::BuildSpec;
 use model::secret::Env;
 
@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::durable;
 use crate::layers::Owner;
 
-/// Cloud Foundry's weight of a staging task.
-const CPU_WEIGHT: u32 = 50;
+/// Below that of the smallest usual app: a build takes what the others leave, and where they leave nothing, a little.
+const CPU_WEIGHT: u32 = 2;
 
 pub(super) fn folder(config: &Config, task: TaskId) -> PathBuf {
     builds(config).join(task.to_string())
@@ -42,7 +42,7 @@ pub(super) fn sweep(config: &Config, known: &[TaskId]) -> io::Result<()> {
     Ok(())
 }
 
-/// The folders of a build: on the host, and as its container sees them.
+/// The folders of a build, as its container sees them.
 struct Places {
     input: PathBuf,
     out: PathBuf,
@@ -54,24 +54,25 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
     let isolation = cell.engine.isolation();
     let name = order.task.to_string();
     let base = folder(&cell.config, order.task);
-    let host = Places {
-        input: base.join("in"),
-        out: base.join("out"),
-        cache: cell.build_caches.open(order.app)?,
-    };
+    let input = base.join("in");
     let dir = cell.container_folder(&name);
     fs::create_dir_all(&dir)?;
-    fs::create_dir_all(host.out.join("layers"))?;
-    if let Some(owner) = owner_under(isolation) {
-        for folder in [&host.out, &host.out.join("layers"), &host.cache] {
-            give(folder, owner)?;
-        }
+    let mut cache = Cache {
+        folder: cell.build_caches.open(order.app)?,
+        target: String::new(),
+        limit: cell.build_caches.limit(),
+    };
+    if let Some(owner) = owner_under(isolation)
+        && cell.engine.disk_limit() == DiskLimit::Sampled
+    {
+        fs::create_dir_all(cache.files())?;
+        give(&cache.files(), owner)?;
     }
     let inside = match isolation {
         Isolation::Process => Places {
-            input: host.input.clone(),
-            out: host.out.clone(),
-            cache: host.cache.clone(),
+            input: input.clone(),
+            out: dir.join(cells_engine::RESULTS),
+            cache: cache.files(),
         },
         Isolation::Container => Places {
             input: "/.slipway/in".into(),
@@ -79,10 +80,11 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
             cache: "/.slipway/cache".into(),
         },
     };
+    cache.target = inside.cache.display().to_string();
     let home = cell.home(&name);
     let settings = maven::sanitised(&cell.config.host.maven_settings);
     if let Some(settings) = &settings {
-        write_readable(&host.input.join("settings.xml"), settings.as_bytes())?;
+        write_readable(&input.join("settings.xml"), settings.as_bytes())?;
     }
     let build = BuildSpec {
         app_name: order.app_name.clone(),
@@ -97,11 +99,11 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
         maven_settings: settings.map(|_| inside.input.join("settings.xml")),
     };
     write_readable(
-        &host.input.join("spec.json"),
+        &input.join("spec.json"),
         &serde_json::to_vec(&build).map_err(io::Error::other)?,
     )?;
-    readable(&host.input.join("package.zip"))?;
-    fs::set_permissions(&host.input, fs::Permissions::from_mode(0o755))?;
+    readable(&input.join("package.zip"))?;
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o755))?;
     let (exe, exe_mount) = cell.exe();
     let bind = |source: &Path, target: &Path, writable| Mount {
         source: source.to_owned(),
@@ -110,11 +112,7 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
     };
     let mounts = match isolation {
         Isolation::Process => Vec::new(),
-        Isolation::Container => vec![
-            bind(&host.input, &inside.input, false),
-            bind(&host.out, &inside.out, true),
-            bind(&host.cache, &inside.cache, true),
-        ],
+        Isolation::Container => vec![bind(&input, &inside.input, false)],
     };
     let spec_file = inside.input.join("spec.json").display().to_string();
     Ok(ContainerSpec {
@@ -123,6 +121,8 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
         dir,
         layers: Vec::new(),
         mounts: exe_mount.into_iter().chain(mounts).collect(),
+        results: Some(inside.out.display().to_string()),
+        cache: Some(cache),
         args: [exe.as_str(), "lifecycle", "build", "--spec", &spec_file]
             .map(str::to_owned)
             .into(),
@@ -134,6 +134,7 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
             cpu_weight: CPU_WEIGHT,
             pids: order.limits.pids,
             open_files: OPEN_FILES,
+            log_rate: None,
         },
         max_log_bytes: cell.config.budgets.live_log,
     })

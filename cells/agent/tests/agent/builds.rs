@@ -35,7 +35,8 @@ fn leave_result(
     packed: &[u8],
     layer: model::droplet::Layer,
 ) {
-    let out = world.path(format!("builds/{}/out", spec.task));
+    let out = world.path(format!("containers/{}/out", spec.task));
+    fs::create_dir_all(out.join("layers")).unwrap();
     fs::write(
         out.join(format!("layers/{}.tar.zst", layer.diff_id.hex())),
         packed,
@@ -186,7 +187,7 @@ async fn failures_of_a_build_are_told_apart() {
     })
     .unwrap();
     fs::write(
-        world.path(format!("builds/{}/out/result.json", spec.task)),
+        world.path(format!("containers/{}/out/result.json", spec.task)),
         result,
     )
     .unwrap();

@@ -6,7 +6,8 @@ use cells_engine::fake::{Behaviour, FakeExit, OnTerminate};
 use cells_engine::{Signal, Usage};
 use model::health::HealthCheckKind;
 use model::instance::{ExitReason, InstanceState};
-use model::protocol::cell::OrderBody;
+use model::limits::Megabytes;
+use model::protocol::cell::{DiskLimit, OrderBody};
 use tokio::time::Instant;
 
 use super::world::{World, eventually};
@@ -225,6 +226,66 @@ async fn memory_and_disk_limits_are_the_reason_of_an_end() {
             used_bytes: 2 << 30
         }
     );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_of_its_own_ends_nobody_and_explains_an_end() {
+    let mut world = World::new();
+    world.engine.limit_disks(DiskLimit::Hard);
+    let mut session = world.start().await;
+    let full = Usage {
+        disk_bytes: (1 << 30) + 4096,
+        disk_full: true,
+        ..Usage::default()
+    };
+    for (status, reason) in [
+        (
+            1,
+            ExitReason::OutOfDisk {
+                limit_bytes: 1 << 30,
+                used_bytes: 1 << 30,
+            },
+        ),
+        (0, ExitReason::Exited),
+    ] {
+        let spec = world.instance(&session, HealthCheckKind::Process);
+        let exit = FakeExit {
+            status,
+            oom_killed: false,
+        };
+        world.engine.script(
+            &spec.instance.to_string(),
+            Behaviour {
+                exits: Some((Duration::from_secs(60), exit)),
+                usage: full,
+                ..Behaviour::default()
+            },
+        );
+        session.accepted(run(&spec)).await;
+        let exit = session.exit_of(spec.instance).await;
+        assert_eq!((exit.status, exit.reason), (Some(status), reason));
+        let lines = world.logs(&mut session, spec.app).await;
+        let told = |line: &&model::log::LogLine| {
+            String::from_utf8_lossy(&line.bytes).contains("has filled its disk of 1024 MiB")
+        };
+        assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cell_short_of_disk_begins_nothing_and_says_how_much_is_free() {
+    let mut world = World::new();
+    world.config.min_free_disk = Some(Megabytes(u32::MAX));
+    let mut session = world.start().await;
+    let spec = world.instance(&session, HealthCheckKind::Process);
+    let refused = session.order(run(&spec)).await.unwrap_err();
+    assert!(refused.contains("begins nothing new"), "{refused}");
+    let build = OrderBody::Stage(Box::new(world.build()));
+    let refused = session.order(build).await.unwrap_err();
+    assert!(refused.contains("free"), "{refused}");
+    assert!(world.engine.names().is_empty());
     world.stop().await;
 }
 

@@ -58,6 +58,7 @@ impl World {
             name: "cell-1".into(),
             zone: "z1".into(),
             exe: "/opt/slipway".into(),
+            min_free_disk: Some(model::limits::Megabytes(1)),
             capacity: Some(CellCapacity {
                 memory: Megabytes(4096),
                 disk: Megabytes(8192),
@@ -197,6 +198,7 @@ impl World {
                 kind,
                 ..HealthCheck::default_for("web")
             },
+            log_rate: None,
             grace: Duration::from_secs(10),
         }
     }

@@ -84,6 +84,8 @@ impl Bed {
                 target: PIPE_INSIDE.to_owned(),
                 writable: true,
             }],
+            results: None,
+            cache: None,
             args: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
             env: Env::from_iter([("PATH", "/usr/local/bin:/usr/bin:/bin")]),
             cwd: "/home/vcap".to_owned(),
@@ -93,6 +95,7 @@ impl Bed {
                 cpu_weight: 100,
                 pids: 64,
                 open_files: 1024,
+                log_rate: None,
             },
             max_log_bytes: 1 << 20,
         })

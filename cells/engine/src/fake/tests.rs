@@ -11,6 +11,8 @@ fn spec(name: &str) -> ContainerSpec {
         dir: std::env::temp_dir().join(name),
         layers: Vec::new(),
         mounts: Vec::new(),
+        results: None,
+        cache: None,
         args: vec!["app".to_owned()],
         env: Env::new(),
         cwd: "/home/vcap".to_owned(),
@@ -20,6 +22,7 @@ fn spec(name: &str) -> ContainerSpec {
             cpu_weight: 100,
             pids: 10,
             open_files: 100,
+            log_rate: None,
         },
         max_log_bytes: 1024,
     }

@@ -10,13 +10,18 @@ use cells_shim::config::{
     RlimitKind, Root, User,
 };
 
+use model::protocol::cell::DiskLimit;
+
 use super::cgroups::Cgroups;
+use super::disk::{self, Disks};
 use super::network::resolver;
 use super::stack::HostStack;
-use super::{SCRATCH, VCAP};
+use super::{RESULTS, SCRATCH, VCAP};
 use crate::{ContainerSpec, EngineError};
 
 const ROOT: &str = "rootfs";
+/// Where a build cache with a disk of its own is mounted, for the container only.
+const CACHE: &str = "cache";
 const HOME: &str = "/home/vcap";
 /// The kernel takes mount options of at most a page.
 const MAX_MOUNT_OPTIONS: usize = 4000;
@@ -60,6 +65,7 @@ pub(super) fn write(
     spec: &ContainerSpec,
     stack: &HostStack,
     cgroups: &Cgroups,
+    disks: &Disks,
     cgroup_dirs: Vec<PathBuf>,
     address: Ipv4Addr,
     gateway: Ipv4Addr,
@@ -96,7 +102,7 @@ pub(super) fn write(
             readonly: true,
         }),
         hostname: Some(spec.hostname.clone()),
-        mounts: mounts(spec, stack, cgroups, outer_user.is_some())?,
+        mounts: mounts(spec, stack, cgroups, disks, outer_user.is_some())?,
         linux: Some(Linux {
             namespaces: [N::Pid, N::Mount, N::Ipc, N::Uts, N::Network, N::Cgroup]
                 .map(|kind| Namespace { kind })
@@ -113,7 +119,28 @@ pub(super) fn write(
             }),
             outer_user,
             max_log_bytes: spec.max_log_bytes,
+            max_log_rate: spec.limits.log_rate,
+            disks: disk_places(spec, disks).map_err(EngineError::io(format!(
+                "make the places of disks in {}",
+                spec.dir.display()
+            )))?,
         },
+    })
+}
+
+/// The folders on which the container's own disks go.
+fn disk_places(spec: &ContainerSpec, disks: &Disks) -> io::Result<config::Disks> {
+    if disks.limit() == DiskLimit::Sampled {
+        return Ok(config::Disks::default());
+    }
+    let place = |name| {
+        let place = spec.dir.join(name);
+        std::fs::create_dir_all(&place)?;
+        io::Result::Ok(place)
+    };
+    Ok(config::Disks {
+        scratch: Some(place(SCRATCH)?),
+        cache: spec.cache.as_ref().map(|_| place(CACHE)).transpose()?,
     })
 }
 
@@ -166,6 +193,7 @@ fn mounts(
     spec: &ContainerSpec,
     stack: &HostStack,
     cgroups: &Cgroups,
+    disks: &Disks,
     mapped: bool,
 ) -> Result<Vec<Mount>, EngineError> {
     let mount = |destination: &str, kind: &str, options: &[&str]| Mount {
@@ -241,6 +269,22 @@ fn mounts(
         &["bind", "nosuid", "nodev"],
     )?);
     mounts.push(home(spec, &scratch, bind)?);
+    // Whose user is another one each time, they are `vcap`'s all the same.
+    let own: &[&str] = if mapped {
+        &["bind", "nosuid", "nodev", "idmap"]
+    } else {
+        &["bind", "nosuid", "nodev"]
+    };
+    if let Some(target) = &spec.results {
+        mounts.push(bind(&scratch.join(RESULTS), target, own)?);
+    }
+    if let Some(cache) = &spec.cache {
+        let files = match disks.limit() {
+            DiskLimit::Hard => spec.dir.join(CACHE).join(disk::FILES),
+            DiskLimit::Sampled => cache.files(),
+        };
+        mounts.push(bind(&files, &cache.target, own)?);
+    }
     for extra in &spec.mounts {
         // What is only read is for everybody; what is written stays `vcap`'s, whichever user of the host that is this time.
         let options: &[&str] = match (extra.writable, mapped) {

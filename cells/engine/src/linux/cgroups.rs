@@ -497,6 +497,7 @@ mod tests {
             cpu_weight: 50,
             pids: 99,
             open_files: 1024,
+            log_rate: None,
         }
     }
 

@@ -46,6 +46,7 @@ pub async fn probe(config: Config) -> Result<(), ProbeError> {
         cpu_weight: 100,
         pids: 16,
         open_files: 256,
+        log_rate: None,
     };
     let spec = ContainerSpec {
         name,
@@ -53,6 +54,8 @@ pub async fn probe(config: Config) -> Result<(), ProbeError> {
         dir: dir.clone(),
         layers: vec![engine.probe_layer().map_err(prepare)?],
         mounts: Vec::new(),
+        results: None,
+        cache: None,
         args: vec!["true".to_owned()],
         env: Env::new(),
         cwd: "/home/vcap".to_owned(),

@@ -143,6 +143,8 @@ impl<E: Engine> Bed<E> {
             dir,
             layers: Vec::new(),
             mounts: Vec::new(),
+            results: None,
+            cache: None,
             args: ["bash", "-c", script].map(str::to_owned).to_vec(),
             env: Env::from_iter([("PATH", "/usr/local/bin:/usr/bin:/bin")]),
             cwd: if self.is_process() {
@@ -156,6 +158,7 @@ impl<E: Engine> Bed<E> {
                 cpu_weight: 100,
                 pids: 64,
                 open_files: 16_384,
+                log_rate: None,
             },
             max_log_bytes: 1 << 20,
         }

@@ -21,6 +21,7 @@ pub(crate) async fn leftovers(root: &Path, cgroup: &str) -> Vec<String> {
         .filter(|line| line.contains(&root))
         .map(str::to_owned)
         .collect();
+    left.extend(crate::disk::loop_devices(Path::new(&root)).await);
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup")
         .expect("cgroups")
         .flatten()

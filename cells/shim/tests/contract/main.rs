@@ -6,6 +6,7 @@
 
 mod bed;
 mod cases;
+mod disk;
 mod linux;
 mod network;
 

@@ -209,6 +209,8 @@ impl Cell {
                 containers: 200,
             },
             isolation: Isolation::Container,
+            disk_limit: model::protocol::cell::DiskLimit::Hard,
+            min_free_disk: Megabytes(0),
         }
     }
 

@@ -183,6 +183,7 @@ impl World {
                     memory: Megabytes(64),
                     ..Limits::DEFAULT
                 },
+                log_rate: None,
                 health: HealthCheck::default_for("web"),
             },
             updated_us: 0,
@@ -300,6 +301,7 @@ async fn insert_app(store: &Store, space: SpaceId, number: usize) -> AppId {
         instances: 1,
         memory: Megabytes(64),
         disk: Megabytes(64),
+        log_rate: None,
         health: HealthCheck::default_for("web"),
         created_us: 0,
         updated_us: 0,
