@@ -87,6 +87,7 @@ pub enum OutputStream {
 pub struct LogLine {
     pub app: AppId,
     pub source: LogSource,
+    /// The instance's index, or the number of a one-off task within its app.
     pub index: u32,
     /// Nanoseconds since the Unix epoch; strictly increasing within one instance, so it serves as a cursor.
     pub time_ns: i64,

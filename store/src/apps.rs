@@ -2,10 +2,11 @@
 
 use model::ids::{AppId, DropletId, OrgId, SpaceId};
 use model::secret::Env;
+use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{App, AppState, Metadata, Page, PageRequest};
 use crate::rows::{self, corrupt, list, to_json};
 use crate::{Store, now_us};
@@ -16,6 +17,16 @@ pub struct AppFilter {
     pub guids: Vec<AppId>,
     pub spaces: Vec<SpaceId>,
     pub orgs: Vec<OrgId>,
+    pub labels: Vec<LabelNeed>,
+}
+
+/// A wish about one label, which must or must not be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabelNeed {
+    pub key: String,
+    pub wanted: bool,
+    /// With one of these values; with any where it is none.
+    pub values: Option<Vec<String>>,
 }
 
 /// What changes of an app; `None` leaves it.
@@ -93,24 +104,32 @@ impl Store {
 
     /// In order of name.
     pub async fn list_apps(&self, filter: &AppFilter, page: PageRequest) -> Result<Page<App>> {
-        let found = sqlx::query(
+        let fetch = |page: PageRequest| {
+            sqlx::query(
             "SELECT apps.*, COUNT(*) OVER () AS total FROM apps
              WHERE ($1 IS NULL OR name IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR guid IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR space IN (SELECT value FROM json_each($3)))
                AND ($4 IS NULL OR space IN (SELECT guid FROM spaces WHERE org IN (SELECT value FROM json_each($4))))
-             ORDER BY name, guid LIMIT $5 OFFSET $6",
+               AND NOT EXISTS (
+                 SELECT 1 FROM json_each($5) AS need
+                 WHERE (need.value ->> 'wanted') <> EXISTS (
+                   SELECT 1 FROM json_each(apps.metadata, '$.labels') AS label
+                   WHERE label.key = need.value ->> 'key'
+                     AND (need.value ->> 'values' IS NULL
+                       OR label.value IN (SELECT value FROM json_each(need.value, '$.values')))))
+             ORDER BY name, guid LIMIT $6 OFFSET $7",
         )
         .bind(list(&filter.names))
         .bind(list(&filter.guids))
         .bind(list(&filter.spaces))
         .bind(list(&filter.orgs))
+        .bind(to_json(&filter.labels))
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all(&self.reader)
-        .await
-        .tried("list apps")?;
-        page_of(&found, |row| self.app(row))
+        };
+        paged(page, fetch, "list apps", |row| self.app(row)).await
     }
 
     /// Changes an app and returns what it is then.

@@ -6,7 +6,7 @@ use model::task::StagingFailure;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Build, BuildState, Droplet, Page, PageRequest, Placement};
 use crate::rows::{self, corrupt, list, to_json};
 use crate::{Store, now_us};
@@ -102,20 +102,20 @@ impl Store {
         packages: &[PackageId],
         page: PageRequest,
     ) -> Result<Page<Build>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM builds
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM builds
              WHERE ($1 IS NULL OR app IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR package IN (SELECT value FROM json_each($2)))
              ORDER BY created_us DESC, guid LIMIT $3 OFFSET $4",
-        )
-        .bind(list(apps))
-        .bind(list(packages))
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list builds")?;
-        page_of(&found, build)
+            )
+            .bind(list(apps))
+            .bind(list(packages))
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list builds", build).await
     }
 
     pub async fn list_staging_builds(&self) -> Result<Vec<Build>> {

@@ -5,7 +5,7 @@ use model::ids::{AppId, DeploymentId};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Deployment, DeploymentState, DesiredLrp, Page, PageRequest};
 use crate::rows::{self, corrupt, list};
 use crate::{Store, now_us};
@@ -189,23 +189,23 @@ impl Store {
         filter: &DeploymentFilter,
         page: PageRequest,
     ) -> Result<Page<Deployment>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM deployments
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM deployments
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR app IN (SELECT value FROM json_each($2)))
                AND ($3 = 0 OR state = 'ACTIVE')
              ORDER BY CASE WHEN $4 THEN -created_us ELSE created_us END, guid LIMIT $5 OFFSET $6",
-        )
-        .bind(list(&filter.guids))
-        .bind(list(&filter.apps))
-        .bind(filter.active)
-        .bind(filter.newest_first)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list deployments")?;
-        page_of(&found, |row| self.deployment(row))
+            )
+            .bind(list(&filter.guids))
+            .bind(list(&filter.apps))
+            .bind(filter.active)
+            .bind(filter.newest_first)
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list deployments", |row| self.deployment(row)).await
     }
 
     pub async fn find_deployment(&self, id: DeploymentId) -> Result<Option<Deployment>> {

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::Store;
 use crate::error::{Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Droplet, Page, PageRequest};
 use crate::rows::{self, list};
 
@@ -42,22 +42,22 @@ impl Store {
         filter: &DropletFilter,
         page: PageRequest,
     ) -> Result<Page<Droplet>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM droplets
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM droplets
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR app IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR package IN (SELECT value FROM json_each($3)))
              ORDER BY CASE WHEN $4 THEN -created_us ELSE created_us END, guid LIMIT $5 OFFSET $6",
-        )
-        .bind(list(&filter.guids))
-        .bind(list(&filter.apps))
-        .bind(list(&filter.packages))
-        .bind(filter.newest_first)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list droplets")?;
-        page_of(&found, droplet)
+            )
+            .bind(list(&filter.guids))
+            .bind(list(&filter.apps))
+            .bind(list(&filter.packages))
+            .bind(filter.newest_first)
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list droplets", droplet).await
     }
 }

@@ -6,6 +6,9 @@ pub enum Error {
     /// A constraint of the schema refused the write; the constraint's columns are named, as `table.column`.
     #[error("conflict on {0}")]
     Conflict(String),
+    /// Something that the row refers to was deleted meanwhile, or other rows still refer to it.
+    #[error("a reference would lead nowhere: {tried}")]
+    Reference { tried: &'static str },
     /// The row to change does not exist, or is not in the state that the change needs.
     #[error("the record is not there any more")]
     Missing,
@@ -54,6 +57,9 @@ impl<T> Tried<T> for std::result::Result<T, sqlx::Error> {
                         .unwrap_or(message)
                         .to_owned(),
                 )
+            }
+            sqlx::Error::Database(database) if database.is_foreign_key_violation() => {
+                Error::Reference { tried }
             }
             sqlx::Error::RowNotFound => Error::Missing,
             _ => Error::Database { tried, source },

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::Store;
 use crate::error::{Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Event, Page, PageRequest};
 use crate::rows::{self, list};
 
@@ -68,24 +68,24 @@ impl Store {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Page<Event>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM events
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM events
              WHERE ($1 IS NULL OR target IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR type IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR space IN (SELECT value FROM json_each($3)))
                AND ($4 IS NULL OR org IN (SELECT value FROM json_each($4)))
              ORDER BY CASE WHEN $5 THEN -created_us ELSE created_us END, guid LIMIT $6 OFFSET $7",
-        )
-        .bind(list(&filter.targets))
-        .bind(list(&filter.types))
-        .bind(list(&filter.spaces))
-        .bind(list(&filter.orgs))
-        .bind(filter.newest_first)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list events")?;
-        page_of(&found, event)
+            )
+            .bind(list(&filter.targets))
+            .bind(list(&filter.types))
+            .bind(list(&filter.spaces))
+            .bind(list(&filter.orgs))
+            .bind(filter.newest_first)
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list events", event).await
     }
 }

@@ -1,9 +1,12 @@
 //! Organizations, spaces and domains: where apps live and what their names end in.
 
+mod changes;
+
 use model::ids::{DomainId, OrgId, SpaceId};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Result, Tried};
+use crate::paging::paged;
 use crate::records::{Domain, Org, Page, PageRequest, Space};
 use crate::rows::{self, list};
 use crate::{Store, now_us};
@@ -94,20 +97,20 @@ impl Store {
         guids: &[OrgId],
         page: PageRequest,
     ) -> Result<Page<Org>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM organizations
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM organizations
              WHERE ($1 IS NULL OR name IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR guid IN (SELECT value FROM json_each($2)))
              ORDER BY name LIMIT $3 OFFSET $4",
-        )
-        .bind(list(names))
-        .bind(list(guids))
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list organizations")?;
-        page_of(&found, org)
+            )
+            .bind(list(names))
+            .bind(list(guids))
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list organizations", org).await
     }
 
     pub async fn list_spaces(
@@ -117,22 +120,22 @@ impl Store {
         orgs: &[OrgId],
         page: PageRequest,
     ) -> Result<Page<Space>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM spaces
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM spaces
              WHERE ($1 IS NULL OR name IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR guid IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR org IN (SELECT value FROM json_each($3)))
              ORDER BY name LIMIT $4 OFFSET $5",
-        )
-        .bind(list(names))
-        .bind(list(guids))
-        .bind(list(orgs))
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list spaces")?;
-        page_of(&found, space)
+            )
+            .bind(list(names))
+            .bind(list(guids))
+            .bind(list(orgs))
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list spaces", space).await
     }
 
     pub async fn find_space(&self, id: SpaceId) -> Result<Option<Space>> {
@@ -160,34 +163,19 @@ impl Store {
         guids: &[DomainId],
         page: PageRequest,
     ) -> Result<Page<Domain>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM domains
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM domains
              WHERE ($1 IS NULL OR name IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR guid IN (SELECT value FROM json_each($2)))
              ORDER BY created_us, guid LIMIT $3 OFFSET $4",
-        )
-        .bind(list(names))
-        .bind(list(guids))
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list domains")?;
-        page_of(&found, domain)
+            )
+            .bind(list(names))
+            .bind(list(guids))
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list domains", domain).await
     }
-}
-
-/// Reads the rows of a page whose `total` column counts the whole list.
-pub(crate) fn page_of<T>(
-    found: &[SqliteRow],
-    read: impl Fn(&SqliteRow) -> Result<T>,
-) -> Result<Page<T>> {
-    let total = match found.first() {
-        Some(row) => rows::number(row, "total")?,
-        None => 0,
-    };
-    Ok(Page {
-        items: found.iter().map(read).collect::<Result<_>>()?,
-        total,
-    })
 }

@@ -5,7 +5,7 @@ use model::ids::{AppId, PackageId, SpaceId};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Package, PackageState, Page, PageRequest, Resource};
 use crate::rows::{self, corrupt, list, to_json};
 use crate::{Store, now_us};
@@ -82,23 +82,23 @@ impl Store {
         filter: &PackageFilter,
         page: PageRequest,
     ) -> Result<Page<Package>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM packages
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM packages
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR app IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR state IN (SELECT value FROM json_each($3)))
              ORDER BY CASE WHEN $4 THEN -created_us ELSE created_us END, guid LIMIT $5 OFFSET $6",
-        )
-        .bind(list(&filter.guids))
-        .bind(list(&filter.apps))
-        .bind(list(&filter.states))
-        .bind(filter.newest_first)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list packages")?;
-        page_of(&found, package)
+            )
+            .bind(list(&filter.guids))
+            .bind(list(&filter.apps))
+            .bind(list(&filter.states))
+            .bind(filter.newest_first)
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list packages", package).await
     }
 
     /// Makes a package ready, once, and notes which files the space now has.
@@ -139,6 +139,42 @@ impl Store {
             .tried("note a resource")?;
         }
         tx.commit().await.tried("commit a package")?;
+        package(&row)
+    }
+
+    /// A package of `app` with the bits of another one, whose files its space then has too.
+    pub async fn copy_package(
+        &self,
+        app: AppId,
+        space: SpaceId,
+        digest: Digest,
+        size: u64,
+    ) -> Result<Package> {
+        let (id, now) = (PackageId::random(), now_us());
+        let mut tx = self.begin().await?;
+        let row = sqlx::query(
+            "INSERT INTO packages (guid, app, state, digest, size, created_us, updated_us)
+             VALUES ($1, $2, 'READY', $3, $4, $5, $5) RETURNING *",
+        )
+        .bind(id.to_string())
+        .bind(app.to_string())
+        .bind(digest.to_string())
+        .bind(i64::try_from(size).unwrap_or(i64::MAX))
+        .bind(now)
+        .fetch_one(&mut *tx)
+        .await
+        .tried("copy a package")?;
+        sqlx::query(
+            "INSERT INTO resources (space, sha1, size, package_digest, path, mode)
+             SELECT $1, sha1, size, package_digest, path, mode FROM resources WHERE package_digest = $2
+             ON CONFLICT (space, sha1, size) DO NOTHING",
+        )
+        .bind(space.to_string())
+        .bind(digest.to_string())
+        .execute(&mut *tx)
+        .await
+        .tried("note the resources of a copy")?;
+        tx.commit().await.tried("commit a copied package")?;
         package(&row)
     }
 

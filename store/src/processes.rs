@@ -6,7 +6,7 @@ use model::limits::Megabytes;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Page, PageRequest, Process};
 use crate::rows::{self, list, to_json};
 use crate::{Store, now_us};
@@ -84,7 +84,8 @@ impl Store {
         spaces: &[SpaceId],
         page: PageRequest,
     ) -> Result<Page<Process>> {
-        let found = sqlx::query(
+        let fetch = |page: PageRequest| {
+            sqlx::query(
             "SELECT processes.*, COUNT(*) OVER () AS total FROM processes
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR app IN (SELECT value FROM json_each($2)))
@@ -97,9 +98,8 @@ impl Store {
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all(&self.reader)
-        .await
-        .tried("list processes")?;
-        page_of(&found, process)
+        };
+        paged(page, fetch, "list processes", process).await
     }
 
     pub async fn update_process(&self, id: ProcessId, update: &ProcessUpdate) -> Result<Process> {

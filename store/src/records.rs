@@ -49,6 +49,25 @@ pub struct Domain {
     pub created_us: i64,
 }
 
+/// Variables that every app gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvironmentGroup {
+    /// To its instances.
+    Running,
+    /// To its builds.
+    Staging,
+}
+
+impl EnvironmentGroup {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Staging => "staging",
+        }
+    }
+}
+
 /// Labels and annotations, as people set them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Metadata {

@@ -4,7 +4,7 @@ use model::ids::{AppId, RevisionId};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Page, PageRequest, Revision, Snapshot};
 use crate::rows::{self, list};
 use crate::{Store, now_us};
@@ -91,7 +91,8 @@ impl Store {
         versions: &[u32],
         page: PageRequest,
     ) -> Result<Page<Revision>> {
-        let found = sqlx::query(
+        let fetch = |page: PageRequest| {
+            sqlx::query(
             "SELECT *, COUNT(*) OVER () AS total FROM revisions
              WHERE app = $1 AND ($2 IS NULL OR CAST(version AS TEXT) IN (SELECT value FROM json_each($2)))
              ORDER BY version DESC LIMIT $3 OFFSET $4",
@@ -101,8 +102,7 @@ impl Store {
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all(&self.reader)
-        .await
-        .tried("list releases")?;
-        page_of(&found, |row| self.revision(row))
+        };
+        paged(page, fetch, "list releases", |row| self.revision(row)).await
     }
 }

@@ -80,7 +80,8 @@ impl Store {
         filter: &RouteFilter,
         page: PageRequest,
     ) -> Result<Page<Route>> {
-        let found = sqlx::query(
+        let fetch = |page: PageRequest| {
+            sqlx::query(
             "SELECT routes.*, domains.name AS domain_name, COUNT(*) OVER () AS total
              FROM routes JOIN domains ON domains.guid = routes.domain
              WHERE ($1 IS NULL OR routes.guid IN (SELECT value FROM json_each($1)))
@@ -103,9 +104,8 @@ impl Store {
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all(&self.reader)
-        .await
-        .tried("list routes")?;
-        let mut page = crate::orgs::page_of(&found, route)?;
+        };
+        let mut page = crate::paging::paged(page, fetch, "list routes", route).await?;
         self.add_destinations_to(&mut page.items).await?;
         Ok(page)
     }

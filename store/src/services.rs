@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Binding, Metadata, Page, PageRequest, ServiceInstance};
 use crate::rows::{self, list, to_json};
 use crate::{Store, now_us};
@@ -16,6 +16,7 @@ pub struct ServiceInstanceFilter {
     pub names: Vec<String>,
     pub guids: Vec<ServiceInstanceId>,
     pub spaces: Vec<SpaceId>,
+    pub labels: Vec<crate::LabelNeed>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -119,22 +120,33 @@ impl Store {
         filter: &ServiceInstanceFilter,
         page: PageRequest,
     ) -> Result<Page<ServiceInstance>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM service_instances
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM service_instances
              WHERE ($1 IS NULL OR name IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR guid IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR space IN (SELECT value FROM json_each($3)))
-             ORDER BY name, guid LIMIT $4 OFFSET $5",
-        )
-        .bind(list(&filter.names))
-        .bind(list(&filter.guids))
-        .bind(list(&filter.spaces))
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
+               AND NOT EXISTS (
+                 SELECT 1 FROM json_each($4) AS need
+                 WHERE (need.value ->> 'wanted') <> EXISTS (
+                   SELECT 1 FROM json_each(service_instances.metadata, '$.labels') AS label
+                   WHERE label.key = need.value ->> 'key'
+                     AND (need.value ->> 'values' IS NULL
+                       OR label.value IN (SELECT value FROM json_each(need.value, '$.values')))))
+             ORDER BY name, guid LIMIT $5 OFFSET $6",
+            )
+            .bind(list(&filter.names))
+            .bind(list(&filter.guids))
+            .bind(list(&filter.spaces))
+            .bind(to_json(&filter.labels))
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list service instances", |row| {
+            self.service_instance(row)
+        })
         .await
-        .tried("list service instances")?;
-        page_of(&found, |row| self.service_instance(row))
     }
 
     pub async fn update_service_instance(
@@ -208,24 +220,24 @@ impl Store {
         filter: &BindingFilter,
         page: PageRequest,
     ) -> Result<Page<Binding>> {
-        let found = sqlx::query(
-            "SELECT *, COUNT(*) OVER () AS total FROM bindings
+        let fetch = |page: PageRequest| {
+            sqlx::query(
+                "SELECT *, COUNT(*) OVER () AS total FROM bindings
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR app IN (SELECT value FROM json_each($2)))
                AND ($3 IS NULL OR service_instance IN (SELECT value FROM json_each($3)))
                AND ($4 IS NULL OR name IN (SELECT value FROM json_each($4)))
              ORDER BY created_us, guid LIMIT $5 OFFSET $6",
-        )
-        .bind(list(&filter.guids))
-        .bind(list(&filter.apps))
-        .bind(list(&filter.service_instances))
-        .bind(list(&filter.names))
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all(&self.reader)
-        .await
-        .tried("list bindings")?;
-        page_of(&found, binding)
+            )
+            .bind(list(&filter.guids))
+            .bind(list(&filter.apps))
+            .bind(list(&filter.service_instances))
+            .bind(list(&filter.names))
+            .bind(page.limit())
+            .bind(page.offset())
+            .fetch_all(&self.reader)
+        };
+        paged(page, fetch, "list bindings", binding).await
     }
 
     pub async fn delete_binding(&self, id: BindingId) -> Result<()> {

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
 
 use crate::error::{Error, Result, Tried};
-use crate::orgs::page_of;
+use crate::paging::paged;
 use crate::records::{Metadata, Page, PageRequest, Placement, Task, TaskPlan, TaskState};
 use crate::rows::{self, corrupt, list, to_json};
 use crate::{Store, now_us};
@@ -171,7 +171,8 @@ impl Store {
     }
 
     pub async fn list_tasks(&self, filter: &TaskFilter, page: PageRequest) -> Result<Page<Task>> {
-        let found = sqlx::query(
+        let fetch = |page: PageRequest| {
+            sqlx::query(
             "SELECT *, COUNT(*) OVER () AS total FROM tasks
              WHERE ($1 IS NULL OR guid IN (SELECT value FROM json_each($1)))
                AND ($2 IS NULL OR name IN (SELECT value FROM json_each($2)))
@@ -195,9 +196,8 @@ impl Store {
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all(&self.reader)
-        .await
-        .tried("list tasks")?;
-        page_of(&found, |row| self.task(row))
+        };
+        paged(page, fetch, "list tasks", |row| self.task(row)).await
     }
 
     /// Tasks that have not ended, the oldest first.

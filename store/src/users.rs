@@ -59,6 +59,15 @@ impl Store {
         row.as_ref().map(user).transpose()
     }
 
+    /// By name.
+    pub async fn list_users(&self) -> Result<Vec<User>> {
+        let found = sqlx::query("SELECT * FROM users ORDER BY username")
+            .fetch_all(&self.reader)
+            .await
+            .tried("list users")?;
+        found.iter().map(user).collect()
+    }
+
     pub async fn find_user(&self, id: UserId) -> Result<Option<User>> {
         let row = sqlx::query("SELECT * FROM users WHERE guid = $1")
             .bind(id.to_string())

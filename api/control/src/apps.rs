@@ -7,7 +7,9 @@ use model::ids::{AppId, DropletId, ProcessId, SpaceId};
 use model::limits::Limits;
 use model::secret::Env;
 use serde_json::{Value, json};
-use store::records::{App, AppState, Droplet, Job, JobState, Metadata, Page, PageRequest, Process};
+use store::records::{
+    App, AppState, Droplet, EnvironmentGroup, Job, JobState, Metadata, Page, PageRequest, Process,
+};
 use store::{AppFilter, AppUpdate, DropletFilter};
 
 use crate::control::Target;
@@ -39,6 +41,9 @@ pub struct AppChange {
 #[derive(Debug, Clone)]
 pub struct AppEnv {
     pub environment_variables: Env,
+    /// What the operator gives every instance, and every build.
+    pub running_env: Env,
+    pub staging_env: Env,
     /// `{"VCAP_SERVICES": {...}}`
     pub system_env: Value,
     /// `{"VCAP_APPLICATION": {...}}`
@@ -152,6 +157,11 @@ impl Control {
         Ok(AppEnv {
             system_env: json!({ "VCAP_SERVICES": env::vcap_services(&surroundings.services) }),
             application_env: json!({ "VCAP_APPLICATION": env::vcap_application(&surroundings, &app, &web) }),
+            running_env: surroundings.group,
+            staging_env: self
+                .store()
+                .environment_group(EnvironmentGroup::Staging)
+                .await?,
             environment_variables: app.env,
         })
     }
@@ -300,7 +310,7 @@ impl Control {
     }
 }
 
-fn merged(known: &Env, changes: &BTreeMap<String, Option<String>>) -> Env {
+pub(crate) fn merged(known: &Env, changes: &BTreeMap<String, Option<String>>) -> Env {
     let mut merged = known
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

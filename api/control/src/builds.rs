@@ -6,7 +6,7 @@ use model::secret::Env;
 use scheduler::DesiredTask;
 use serde_json::json;
 use store::Store;
-use store::records::{Build, BuildState, PackageState, Page, PageRequest};
+use store::records::{Build, BuildState, EnvironmentGroup, PackageState, Page, PageRequest};
 
 use crate::error::OrNotFound;
 use crate::settings::Settings;
@@ -141,7 +141,7 @@ pub(crate) async fn staging_env(
     let Some(web) = processes.into_iter().next() else {
         return Ok(app.env);
     };
-    let surroundings = env::surroundings(store, settings, &app).await?;
+    let surroundings = env::surroundings(store, settings, &app, EnvironmentGroup::Staging).await?;
     let mut env = env::running_env(&surroundings, &app, &web);
     env.set("MEMORY_LIMIT", format!("{}m", build.limits.memory.0));
     env.set("CF_STACK", "host");

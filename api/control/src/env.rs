@@ -2,7 +2,9 @@
 
 use model::secret::Env;
 use serde_json::{Map, Value, json};
-use store::records::{App, Binding, Org, PageRequest, Process, Route, ServiceInstance, Space};
+use store::records::{
+    App, Binding, EnvironmentGroup, Org, PageRequest, Process, Route, ServiceInstance, Space,
+};
 use store::{BindingFilter, RouteFilter, ServiceInstanceFilter, Store};
 
 use crate::error::OrNotFound;
@@ -17,6 +19,8 @@ pub(crate) struct Surroundings {
     pub(crate) space: Space,
     pub(crate) urls: Vec<String>,
     pub(crate) services: Vec<(Binding, ServiceInstance)>,
+    /// What every app gets.
+    pub(crate) group: Env,
 }
 
 /// Reads what an app's environment tells of its surroundings.
@@ -24,6 +28,7 @@ pub(crate) async fn surroundings(
     store: &Store,
     settings: &Settings,
     app: &App,
+    group: EnvironmentGroup,
 ) -> store::Result<Surroundings> {
     let space = store
         .find_space(app.space)
@@ -79,14 +84,20 @@ pub(crate) async fn surroundings(
         space,
         urls: routes.iter().map(url).collect(),
         services,
+        group: store.environment_group(group).await?,
     })
 }
 
 impl Control {
     pub(crate) async fn surroundings(&self, app: &App) -> Result<Surroundings> {
-        surroundings(self.store(), self.settings(), app)
-            .await
-            .or_not_found("App")
+        surroundings(
+            self.store(),
+            self.settings(),
+            app,
+            EnvironmentGroup::Running,
+        )
+        .await
+        .or_not_found("App")
     }
 
     /// `hello.localhost:8080/path`
@@ -143,11 +154,14 @@ pub(crate) fn vcap_services(services: &[(Binding, ServiceInstance)]) -> Value {
 }
 
 /// Everything an instance (or a build) of `process` gets from the server. The app's own variables win over the names
-/// that come from bindings; the platform's own win over all.
+/// that come from bindings, those over what every app gets; the platform's own win over all.
 pub(crate) fn running_env(surroundings: &Surroundings, app: &App, process: &Process) -> Env {
     let mut env = app.env.clone();
     for (name, value) in habitual_names(&surroundings.services) {
         env.set_default(name, value);
+    }
+    for (name, value) in surroundings.group.iter() {
+        env.set_default(name, value.to_owned());
     }
     env.set(
         "VCAP_APPLICATION",

@@ -38,7 +38,12 @@ impl Error {
 /// A store's error that no use case expected.
 impl From<store::Error> for Error {
     fn from(source: store::Error) -> Self {
-        Self::internal(source)
+        match source {
+            store::Error::Reference { .. } => Self::unprocessable(
+                "something that this needs was deleted meanwhile, or others still need it; look again",
+            ),
+            other => Self::internal(other),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use model::ids::UserId;
 use model::secret::Secret;
 use store::Store;
+use store::records::User;
 use tokio::sync::Semaphore;
 
 use crate::settings::Config;
@@ -151,6 +152,10 @@ impl Control {
                 tries_left: self.inner.lockouts.failed(key),
             }),
         }
+    }
+
+    pub async fn users(&self, _: &Actor) -> Result<Vec<User>> {
+        Ok(self.store().list_users().await?)
     }
 
     /// The user that a verified token names, if it still exists.

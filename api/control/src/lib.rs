@@ -15,7 +15,9 @@ mod blobs;
 mod builds;
 mod control;
 mod deployments;
+mod droplet_archive;
 mod env;
+mod environment_groups;
 mod error;
 mod events;
 mod failures;
@@ -51,7 +53,7 @@ pub use settings::{Config, Settings};
 pub use start::How;
 pub use stats::{CellInfo, Counts, IndexState, IndexStats};
 pub use store::{
-    AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, NewRoute,
+    AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, LabelNeed, NewRoute,
     PackageFilter, RouteFilter, ServiceInstanceFilter, ServiceInstanceUpdate, TaskFilter,
     TaskOrder, records,
 };

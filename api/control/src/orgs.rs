@@ -1,5 +1,7 @@
 //! Organizations, spaces and domains.
 
+mod changes;
+
 use model::ids::{DomainId, OrgId, SpaceId};
 use store::records::{Domain, Org, Page, PageRequest, Space};
 

@@ -42,6 +42,34 @@ impl Control {
         Ok(package)
     }
 
+    /// A package of `app` with the bits of another package that the actor may read.
+    pub async fn copy_package(
+        &self,
+        actor: &Actor,
+        source: PackageId,
+        app: AppId,
+    ) -> Result<Package> {
+        let app = self.app(actor, app).await?;
+        let source = self.package(actor, source).await?;
+        let PackageState::Ready { digest, size } = source.state else {
+            return Err(Error::unprocessable(
+                "The source package is not ready; upload it first",
+            ));
+        };
+        let package = self
+            .store()
+            .copy_package(app.id, app.space, digest, size)
+            .await?;
+        self.audit_app(
+            actor,
+            "audit.app.package.create",
+            &app,
+            json!({ "package_guid": package.id, "source_guid": source.id }),
+        )
+        .await;
+        Ok(package)
+    }
+
     pub async fn package(&self, _: &Actor, id: PackageId) -> Result<Package> {
         self.store().find_package(id).await.or_not_found("Package")
     }

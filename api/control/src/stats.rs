@@ -8,6 +8,7 @@ use model::instance::Exit;
 use model::limits::Megabytes;
 use model::protocol::cell::{CellCapacity, InstanceUsage, Isolation};
 use scheduler::{IndexStatus, IndexView};
+use store::records::Process;
 
 use crate::fleet::{FailedRelease, Wanted};
 use crate::{Actor, Control, Error, Result, exit_text};
@@ -103,22 +104,27 @@ impl Control {
     /// One row an index. Empty where nothing is desired.
     pub async fn process_stats(&self, actor: &Actor, id: ProcessId) -> Result<Vec<IndexStats>> {
         let process = self.process(actor, id).await?;
-        let (wanted, views) = self.fleet().indices(id);
+        Ok(self.stats_of(&process))
+    }
+
+    /// [`Control::process_stats`] of a process that was read already.
+    #[must_use]
+    pub fn stats_of(&self, process: &Process) -> Vec<IndexStats> {
+        let (wanted, views) = self.fleet().indices(process.id);
         // What is shown as running has its route: whoever hears of it may use it at once.
         self.fleet().tell_routes();
         let Some(wanted) = wanted else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
         let isolation = self.fleet().isolation().unwrap_or(Isolation::Container);
         if let Some(failed) = self.fleet().failed_release(process.app) {
-            return Ok(failed_rows(&failed, &wanted, isolation));
+            return failed_rows(&failed, &wanted, isolation);
         }
         let rows = views
             .into_iter()
             .filter(|view| view.index < wanted.instances);
-        Ok(rows
-            .map(|view| self.row(view, id, &wanted, process.memory, isolation))
-            .collect())
+        rows.map(|view| self.row(view, process.id, &wanted, process.memory, isolation))
+            .collect()
     }
 
     fn row(

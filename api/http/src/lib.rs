@@ -16,6 +16,7 @@ mod context;
 mod error;
 mod form;
 mod internal;
+mod labels;
 mod log_cache;
 mod present;
 mod query;

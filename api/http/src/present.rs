@@ -20,6 +20,7 @@ mod service_instances;
 mod spaces;
 mod stats;
 mod tasks;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,9 @@ pub(crate) use builds::build;
 pub(crate) use deployments::deployment;
 pub(crate) use domains::domain;
 pub(crate) use droplets::{droplet, droplet_in_list};
-pub(crate) use environment::{app_environment, environment_variables, revision_environment};
+pub(crate) use environment::{
+    app_environment, environment_group, environment_variables, revision_environment,
+};
 pub(crate) use events::event;
 pub(crate) use jobs::job;
 pub(crate) use manifests::manifest_diff;
@@ -47,6 +50,7 @@ pub(crate) use service_instances::service_instance;
 pub(crate) use spaces::space;
 pub(crate) use stats::{process_instance, stats};
 pub(crate) use tasks::{task, task_in_list};
+pub(crate) use users::{ORG_ROLES, SPACE_ROLES, org_roles, space_roles, user};
 
 /// `2026-11-24T15:00:00Z`, from microseconds since the Unix epoch.
 pub(crate) fn time(us: i64) -> String {

@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
+use api_control::LabelNeed;
 use api_control::records::{Page, PageRequest};
 use api_types::Pagination;
 use http::Uri;
 
 use crate::error::{ApiError, Outcome};
-use crate::form;
 use crate::urls::Urls;
+use crate::{form, labels};
 
 /// Cloud Foundry's default and limit.
 const PER_PAGE: u32 = 50;
@@ -201,6 +202,20 @@ impl Query {
                 )))
             }
         }
+    }
+
+    /// What `label_selector` asks for.
+    pub(crate) fn labels(&self) -> Outcome<Vec<LabelNeed>> {
+        match self.first("label_selector") {
+            None => Ok(Vec::new()),
+            Some(text) => labels::parse(text)
+                .ok_or_else(|| ApiError::bad_query("Invalid label_selector value")),
+        }
+    }
+
+    /// Whether `label_selector` lets things pass that have no labels, of which some lists consist.
+    pub(crate) fn wants_unlabelled(&self) -> Outcome<bool> {
+        Ok(self.labels()?.iter().all(|need| !need.wanted))
     }
 
     pub(crate) const fn page(&self) -> PageRequest {

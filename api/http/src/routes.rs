@@ -17,8 +17,9 @@ use crate::request::{Api, authenticate};
 use crate::token::{KeyError, Tokens};
 use crate::v3::{
     absent, apps, bindings, buildpacks, builds, deployments, domains, droplets, environment,
-    events, feature_flags, features, jobs, manifests, orgs, packages, processes, resource_matches,
-    revisions, routes as v3_routes, scaling, service_instances, spaces, stacks, stats, tasks,
+    environment_groups, events, feature_flags, features, jobs, manifests, orgs, packages,
+    processes, resource_matches, revisions, roles, routes as v3_routes, scaling, service_instances,
+    spaces, stacks, stats, tasks, users,
 };
 use crate::{context, log_cache, root, uaa, upload};
 
@@ -45,6 +46,8 @@ fn list() -> Vec<Route> {
         // UAA
         get("/login", uaa::login).open(),
         post("/oauth/token", uaa::token).open(),
+        get("/Users", uaa::users),
+        post("/Users", uaa::create_user),
         get("/token_key", uaa::token_key).open(),
         get("/token_keys", uaa::token_keys).open(),
 
@@ -54,12 +57,19 @@ fn list() -> Vec<Route> {
 
         // Organizations and spaces
         get("/v3/organizations", orgs::list),
+        post("/v3/organizations", orgs::create),
         get("/v3/organizations/{org}", orgs::show),
+        patch("/v3/organizations/{org}", orgs::update),
+        delete("/v3/organizations/{org}", orgs::delete),
         get("/v3/organizations/{org}/domains", domains::list_of_org),
         get("/v3/organizations/{org}/domains/default", domains::default_of_org),
         get("/v3/organizations/{org}/relationships/default_isolation_segment", orgs::isolation_segment),
         get("/v3/spaces", spaces::list),
+        post("/v3/spaces", spaces::create),
         get("/v3/spaces/{space}", spaces::show),
+        patch("/v3/spaces/{space}", spaces::update),
+        delete("/v3/spaces/{space}", spaces::delete),
+        get("/v3/spaces/{space}/features/{name}", spaces::feature),
         get("/v3/spaces/{space}/relationships/isolation_segment", spaces::isolation_segment),
         post("/v3/spaces/{space}/actions/apply_manifest", manifests::apply),
         post("/v3/spaces/{space}/manifest_diff", manifests::diff),
@@ -128,6 +138,7 @@ fn list() -> Vec<Route> {
         get("/v3/builds/{build}", builds::show),
         get("/v3/droplets", droplets::list),
         get("/v3/droplets/{droplet}", droplets::show),
+        get("/v3/droplets/{droplet}/download", droplets::download),
 
         // Routes and domains
         get("/v3/domains", domains::list),
@@ -162,6 +173,12 @@ fn list() -> Vec<Route> {
         get("/v3/stacks", stacks::list),
         get("/v3/feature_flags", feature_flags::list),
         get("/v3/feature_flags/{name}", feature_flags::show),
+        get("/v3/environment_variable_groups/{name}", environment_groups::show),
+        patch("/v3/environment_variable_groups/{name}", environment_groups::update),
+        get("/v3/users", users::list),
+        get("/v3/roles", roles::list),
+        post("/v3/roles", roles::create),
+        delete("/v3/roles/{role}", roles::delete),
 
         // Releases under way and past
         get("/v3/deployments", deployments::list),
@@ -174,7 +191,6 @@ fn list() -> Vec<Route> {
         // Kinds of which this platform has none
         get("/v3/isolation_segments", absent::list),
         get("/v3/organization_quotas", absent::list),
-        get("/v3/roles", absent::list),
         get("/v3/security_groups", absent::list),
         get("/v3/service_brokers", absent::list),
         get("/v3/service_offerings", absent::list),

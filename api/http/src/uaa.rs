@@ -15,8 +15,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::secret::Secret;
 use serde_json::{Value, json};
 
-use crate::error::Cause;
-use crate::request::Api;
+use crate::error::{Cause, Outcome};
+use crate::request::{Api, Ask};
 use crate::token::{ACCESS_LIFE, SCOPES};
 use crate::urls::Urls;
 use crate::{body, form};
@@ -46,6 +46,32 @@ pub(crate) async fn login(State(api): State<Api>, headers: HeaderMap) -> Json<Lo
         ]),
         ..LoginInfo::default()
     })
+}
+
+/// Users by `filter=userName eq "NAME"`, as clients ask before they make or delete one.
+pub(crate) async fn users(ask: Ask) -> Outcome<Json<Value>> {
+    let query = ask.any_query()?;
+    let filter = query.first("filter").unwrap_or_default();
+    let wanted = filter
+        .split_once("eq \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(name, _)| name);
+    let users = ask.control.users(&ask.actor).await?;
+    let found = users
+        .iter()
+        .filter(|user| wanted.is_none_or(|wanted| user.username.eq_ignore_ascii_case(wanted)))
+        .map(|user| json!({ "id": user.id, "userName": user.username, "origin": "uaa" }))
+        .collect::<Vec<_>>();
+    Ok(Json(json!({
+        "totalResults": found.len(), "startIndex": 1, "itemsPerPage": 100, "resources": found,
+    })))
+}
+
+pub(crate) async fn create_user(_: Ask) -> Refusal {
+    Refusal::bad_request(
+        "invalid_scim_resource",
+        "Making users is not supported yet: there is one, the admin, who may do everything.",
+    )
 }
 
 pub(crate) async fn token_key(State(api): State<Api>) -> Json<Value> {

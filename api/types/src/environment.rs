@@ -11,9 +11,12 @@ use crate::Links;
 /// Values by name.
 pub type EnvironmentMap = BTreeMap<String, Secret<String>>;
 
-/// Answer to `GET` and `PATCH /v3/apps/G/environment_variables`.
+/// Answer to `GET` and `PATCH /v3/apps/G/environment_variables` and `/v3/environment_variable_groups/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EnvironmentVariables {
+    /// Of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub var: EnvironmentMap,
     #[serde(default)]
     pub links: Links,

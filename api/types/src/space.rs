@@ -28,6 +28,15 @@ pub struct SpaceRelationships {
     pub quota: ToOne,
 }
 
+/// Body of `PATCH /v3/spaces/G`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UpdateSpace {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+}
+
 /// Body of `POST /v3/spaces`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CreateSpace {

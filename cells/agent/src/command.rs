@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cells_engine::{Container, ContainerExit, Engine};
-use model::instance::ExitReason;
+use model::instance::{Exit, ExitReason};
 use model::protocol::cell::{DiskLimit, Isolation, TaskSpec};
 use model::task::{TaskOutcome, TaskState};
 
@@ -163,7 +163,10 @@ impl<E: Engine> Life<E> {
 
     async fn decide(&self, verdict: ExitReason) {
         self.note(match verdict {
-            ExitReason::Stopped => format!("Cell {} is ending the task", self.cell.config.name),
+            ExitReason::Stopped => format!(
+                "Cell {} stopping task {}",
+                self.cell.config.name, self.work.name
+            ),
             ref other => ending::sentence(other),
         })
         .await;
@@ -177,7 +180,7 @@ impl<E: Engine> Life<E> {
         let record = self.task.record();
         // Nobody reads the last lines: whoever wants to know looks into the logs.
         let exit = ending::exit(record.verdict, record.limits, ended, Vec::new());
-        self.note(ending::exit_line(&exit, None)).await;
+        self.note_end(&exit).await;
         if exit.reason == ExitReason::Stopped {
             TaskOutcome::Cancelled
         } else {
@@ -187,7 +190,7 @@ impl<E: Engine> Life<E> {
 
     async fn finish(&self, outcome: TaskOutcome, container: Option<(&E::Container, Vec<Lease>)>) {
         if let (TaskOutcome::Ran { exit }, None) = (&outcome, &container) {
-            self.note(ending::exit_line(exit, None)).await;
+            self.note_end(exit).await;
         }
         if let Err(error) = self.apply(TaskState::Done { outcome }).await {
             tracing::error!(task = %self.task.id, %error, "could not record a task's outcome");
@@ -203,6 +206,12 @@ impl<E: Engine> Life<E> {
         if let Err(error) = blocking(move || task.end_logs(&cell.logs)).await {
             tracing::error!(task = %self.task.id, %error, "could not put an ended task's log in its place");
         }
+    }
+
+    /// Names the task, since an instance of the app may have the same index.
+    async fn note_end(&self, exit: &Exit) {
+        let line = ending::exit_line(exit, None);
+        self.note(format!("Task {}: {line}", self.work.name)).await;
     }
 
     async fn apply(&self, state: TaskState) -> std::io::Result<()> {

@@ -12,11 +12,25 @@ use crate::urls::Urls;
 
 pub(crate) fn environment_variables(urls: &Urls, app: AppId, env: &Env) -> EnvironmentVariables {
     EnvironmentVariables {
+        name: None,
         var: map(env),
         links: urls.links([
             ("self", format!("/v3/apps/{app}/environment_variables")),
             ("app", format!("/v3/apps/{app}")),
         ]),
+    }
+}
+
+pub(crate) fn environment_group(
+    urls: &Urls,
+    group: records::EnvironmentGroup,
+    env: &Env,
+) -> EnvironmentVariables {
+    let own = format!("/v3/environment_variable_groups/{}", group.name());
+    EnvironmentVariables {
+        name: Some(group.name().to_owned()),
+        var: map(env),
+        links: urls.links([("self", own)]),
     }
 }
 
@@ -27,6 +41,7 @@ pub(crate) fn revision_environment(
 ) -> EnvironmentVariables {
     let own = format!("/v3/revisions/{}", revision.id);
     EnvironmentVariables {
+        name: None,
         var: map(env),
         links: urls.links([
             ("self", format!("{own}/environment_variables")),
@@ -39,9 +54,10 @@ pub(crate) fn revision_environment(
 pub(crate) fn app_environment(env: AppEnv) -> AppEnvironment {
     AppEnvironment {
         environment_variables: map(&env.environment_variables),
+        running_env_json: map(&env.running_env),
+        staging_env_json: map(&env.staging_env),
         system_env_json: Secret::new(object(env.system_env)),
         application_env_json: object(env.application_env),
-        ..AppEnvironment::default()
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<App>>> {
         "space_guids",
         "organization_guids",
         "include",
+        "label_selector",
     ])?;
     query.order(&["name"])?;
     let includes = query.includes(&["space", "space.organization", "org"])?;
@@ -29,6 +30,7 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<App>>> {
         guids: query.guids("guids")?,
         spaces: query.guids("space_guids")?,
         orgs: query.guids("organization_guids")?,
+        labels: query.labels()?,
     };
     let apps = ask
         .control

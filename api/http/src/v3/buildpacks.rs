@@ -7,14 +7,17 @@ use crate::error::Outcome;
 use crate::request::Ask;
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Buildpack>>> {
-    let query = ask.query(&["names", "stacks", "lifecycle"])?;
+    let query = ask.query(&["names", "stacks", "lifecycle", "label_selector"])?;
     query.order(&["position"])?;
+    let unlabelled = query.wants_unlabelled()?;
     let names = query.texts("names")?;
     let is_buildpack = query
         .first("lifecycle")
         .is_none_or(|lifecycle| lifecycle == "buildpack");
     let wanted = |name: &str| {
-        is_buildpack && (names.is_empty() || names.iter().any(|wanted| wanted == name))
+        unlabelled
+            && is_buildpack
+            && (names.is_empty() || names.iter().any(|wanted| wanted == name))
     };
     let all = (1..)
         .zip(ask.control.buildpacks())

@@ -11,13 +11,16 @@ use crate::present;
 use crate::request::{Ask, Guid};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Domain>>> {
-    let query = ask.query(&["names", "guids"])?;
+    let query = ask.query(&["names", "guids", "label_selector"])?;
     query.order(&["created_at"])?;
     let (names, guids) = (query.texts("names")?, query.guids("guids")?);
-    let domains = ask
-        .control
-        .list_domains(&ask.actor, &names, &guids, query.page())
-        .await?;
+    let domains = if query.wants_unlabelled()? {
+        ask.control
+            .list_domains(&ask.actor, &names, &guids, query.page())
+            .await?
+    } else {
+        query.part(Vec::new())
+    };
     Ok(Json(query.answer(&ask.urls, domains, |domain| {
         present::domain(&ask.urls, &domain)
     })))

@@ -4,6 +4,9 @@ use api_control::DropletFilter;
 use api_control::records::PageRequest;
 use api_types::{CurrentDroplet, Droplet, Page, ToOne};
 use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::header;
 use model::ids::{AppId, DropletId, PackageId};
 
 use crate::body::JsonBody;
@@ -92,6 +95,19 @@ async fn answer(ask: &Ask, query: &Query, filter: DropletFilter) -> Outcome<Json
 pub(crate) async fn show(ask: Ask, Guid(id): Guid<DropletId>) -> Outcome<Json<Droplet>> {
     let droplet = ask.control.droplet(&ask.actor, id).await?;
     Ok(Json(present::droplet(&ask.urls, &droplet)))
+}
+
+/// Its layers as one gzipped tar.
+pub(crate) async fn download(ask: Ask, Guid(id): Guid<DropletId>) -> Outcome<Response> {
+    let archive = ask.control.download_droplet(&ask.actor, id).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/gzip".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"droplet_{id}.tgz\""),
+        ),
+    ];
+    Ok((headers, Body::from_stream(archive)).into_response())
 }
 
 /// "Droplet not found" of an app that has none is what clients expect.

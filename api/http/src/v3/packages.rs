@@ -13,8 +13,8 @@ use crate::answer::created;
 use crate::body::JsonBody;
 use crate::error::{ApiError, Outcome};
 use crate::query::Query;
-use crate::request::{Ask, Guid, related};
-use crate::{present, upload};
+use crate::request::{Ask, Guid, parsed, related};
+use crate::{form, present, upload};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Package>>> {
     let query = ask.query(&["guids", "app_guids", "states", "types"])?;
@@ -59,24 +59,21 @@ pub(crate) async fn create(
     uri: Uri,
     JsonBody(body): JsonBody<CreatePackage>,
 ) -> Outcome<(StatusCode, Json<Package>)> {
-    if uri
-        .query()
-        .is_some_and(|query| query.contains("source_guid="))
-    {
-        return Err(ApiError::unprocessable(
-            "copying a package is not supported; push the source again",
-        ));
+    metadata::refuse(body.metadata.as_ref(), "packages")?;
+    let app = related(&body.relationships.app)?;
+    let pairs = form::decode(uri.query().unwrap_or_default())
+        .ok_or_else(|| ApiError::bad_query("it is not UTF-8"))?;
+    if let Some((_, source)) = pairs.iter().find(|(key, _)| key == "source_guid") {
+        let source = parsed(source)?;
+        let package = ask.control.copy_package(&ask.actor, source, app).await?;
+        return Ok(created(present::package(&ask.urls, &package)));
     }
     if body.kind != "bits" {
         return Err(ApiError::unprocessable(
             "type must be 'bits'; docker packages are not supported",
         ));
     }
-    metadata::refuse(body.metadata.as_ref(), "packages")?;
-    let package = ask
-        .control
-        .create_package(&ask.actor, related(&body.relationships.app)?)
-        .await?;
+    let package = ask.control.create_package(&ask.actor, app).await?;
     Ok(created(present::package(&ask.urls, &package)))
 }
 

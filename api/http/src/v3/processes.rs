@@ -57,16 +57,14 @@ async fn answer(ask: &Ask, query: &Query, filter: &ProcessFilter) -> Outcome<Jso
         .control
         .list_processes(&ask.actor, filter, query.page())
         .await?;
+    let known = processes.items.clone();
     let mut page = query.answer(&ask.urls, processes, |process| {
         present::process_in_list(&ask.urls, &process)
     });
     if embeds_instances {
         let now = now_us();
-        for process in &mut page.resources {
-            let Ok(id) = process.guid.parse::<ProcessId>() else {
-                continue;
-            };
-            let rows = ask.control.process_stats(&ask.actor, id).await?;
+        for (process, known) in page.resources.iter_mut().zip(&known) {
+            let rows = ask.control.stats_of(known);
             process.process_instances = Some(
                 rows.iter()
                     .map(|row| present::process_instance(row, now))

@@ -24,6 +24,7 @@ pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<Route>>> {
         "hosts",
         "paths",
         "ports",
+        "label_selector",
     ];
     let query = ask.query(&filters)?;
     let apps = query.guids("app_guids")?;
@@ -40,6 +41,7 @@ pub(crate) async fn list_of_app(ask: Ask, Guid(app): Guid<AppId>) -> Outcome<Jso
         "hosts",
         "paths",
         "ports",
+        "label_selector",
     ])?;
     answer(&ask, &query, vec![app]).await
 }
@@ -56,7 +58,8 @@ async fn answer(ask: &Ask, query: &Query, apps: Vec<AppId>) -> Outcome<Json<Page
         paths: query.exact("paths")?,
         apps,
     };
-    let routes = if query.texts("ports")?.iter().all(String::is_empty) {
+    let unlabelled = query.wants_unlabelled()?;
+    let routes = if unlabelled && query.texts("ports")?.iter().all(String::is_empty) {
         ask.control
             .list_routes(&ask.actor, &filter, query.page())
             .await?

@@ -17,9 +17,17 @@ use crate::present;
 use crate::request::{Ask, Guid, related};
 
 pub(crate) async fn list(ask: Ask) -> Outcome<Json<Page<ServiceInstance>>> {
-    let query = ask.query(&["names", "guids", "space_guids", "type", "fields"])?;
+    let query = ask.query(&[
+        "label_selector",
+        "names",
+        "guids",
+        "space_guids",
+        "type",
+        "fields",
+    ])?;
     query.order(&["name"])?;
     let filter = ServiceInstanceFilter {
+        labels: query.labels()?,
         names: query.texts("names")?,
         guids: query.guids("guids")?,
         spaces: query.guids("space_guids")?,

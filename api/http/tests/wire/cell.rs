@@ -1,6 +1,6 @@
 //! A simulated cell: it speaks the cell protocol over the internal socket and pretends to build and to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -43,6 +43,8 @@ pub(crate) struct Seen {
     pub(crate) packages: Vec<Bytes>,
     pub(crate) staged: Vec<StagingSpec>,
     pub(crate) tasks: Vec<TaskSpec>,
+    /// Tasks that run on until they are cancelled.
+    open: BTreeSet<TaskId>,
     logs: Vec<LogLine>,
 }
 
@@ -216,14 +218,11 @@ impl Cell {
             }
             OrderBody::RunTask(spec) => self.run_task(frames, *spec).await,
             OrderBody::CancelTask { task } => {
-                say_task(
-                    frames,
-                    task,
-                    TaskState::Done {
-                        outcome: TaskOutcome::Cancelled,
-                    },
-                )
-                .await;
+                let had = self.seen.lock().expect("no panic").open.remove(&task);
+                if had {
+                    let outcome = TaskOutcome::Cancelled;
+                    say_task(frames, task, TaskState::Done { outcome }).await;
+                }
             }
             OrderBody::Reap { .. }
             | OrderBody::ForgetInstance { .. }
@@ -248,6 +247,9 @@ impl Cell {
                 bytes: b"working".to_vec(),
             });
             seen.tasks.push(spec.clone());
+            if status.is_none() {
+                seen.open.insert(spec.task);
+            }
         }
         if let Some(status) = status {
             say_task(frames, spec.task, ran(status)).await;
@@ -363,9 +365,18 @@ pub(crate) async fn say_task(frames: &mut Frames, task: TaskId, state: TaskState
 }
 
 pub(crate) async fn next_order(frames: &mut Frames) -> OrderBody {
+    next_numbered(frames).await.body
+}
+
+/// For who wants to answer it.
+pub(crate) async fn next_numbered(frames: &mut Frames) -> Order {
     let frame = frames.next().await.expect("a frame").expect("no error");
-    let order: Order = serde_json::from_slice(&frame).expect("an order");
-    order.body
+    serde_json::from_slice(&frame).expect("an order")
+}
+
+pub(crate) async fn refuse(frames: &mut Frames, seq: u64, message: &str) {
+    let message = message.to_owned();
+    say(frames, &CellMessage::Refused { seq, message }).await;
 }
 
 async fn say(frames: &mut Frames, message: &CellMessage) {

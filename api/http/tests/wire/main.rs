@@ -8,6 +8,7 @@ mod drain;
 mod internal;
 mod login;
 mod push;
+mod replay;
 mod services;
 mod sessions;
 mod tasks;

@@ -382,14 +382,14 @@ async fn a_manifest_with_a_typing_error_creates_nothing() {
 }
 
 #[tokio::test]
-async fn copying_a_package_is_refused_with_what_to_do_instead() {
+async fn a_package_without_bits_is_neither_copied_nor_made() {
     let world = World::logged_in().await;
     let app = world.new_app("hello").await;
     let package = world.new_package(&app).await;
     let body = json!({ "relationships": { "app": { "data": { "guid": app } } } });
     let path = format!("/v3/packages?source_guid={package}");
     for (path, part) in [
-        (path.as_str(), "push the source again"),
+        (path.as_str(), "source package is not ready"),
         ("/v3/packages", "type must be 'bits'"),
     ] {
         let refused = world.client.post(path, &body).await;

@@ -9,7 +9,7 @@ use model::protocol::cell::{OrderBody, TaskSpec};
 use model::task::{TaskReport, TaskState};
 use serde_json::{Value, json};
 
-use crate::cell::{Cell, Frames, next_order, ran, say_task};
+use crate::cell::{Cell, Frames, next_numbered, next_order, ran, refuse, say_task};
 use crate::client::{Answer, Client};
 use crate::push::stage;
 use crate::world::{World, eventually, zip};
@@ -362,6 +362,55 @@ async fn an_order_that_was_lost_is_not_sent_again() {
         id(&next),
         "the lost one comes not again"
     );
+}
+
+#[tokio::test]
+async fn a_task_that_its_cell_refuses_has_failed_for_want_of_room() {
+    let world = World::logged_in().await;
+    let (app, _cell, mut session) = ready(&world).await;
+    let task = run(&world, &app, "sleep").await;
+    let seq = loop {
+        let order = next_numbered(&mut session).await;
+        if matches!(order.body, OrderBody::RunTask(_)) {
+            break order.seq;
+        }
+    };
+    refuse(&mut session, seq, "this cell is full").await;
+    let failed = becomes(&world, &task, "FAILED").await;
+    assert_eq!(
+        failed["result"]["failure_reason"],
+        "InsufficientResources: no cell can take the task: this cell is full"
+    );
+    let next = run(&world, &app, "sleep").await;
+    assert_eq!(next_task(&mut session).await.task, id(&next));
+}
+
+/// A wish to end a task may come at any moment: before it is placed, between that and its order, and after.
+#[tokio::test]
+async fn no_cancellation_is_lost_however_early_it_comes() {
+    let mut world = World::logged_in().await;
+    let cell = world.add_cell().await;
+    let app = world.new_app("tasks").await;
+    let bits = zip(&[("app.jar", b"hello")]);
+    let droplet = stage(&world, &app, &[("bits", Some("package.zip"), &bits)]).await;
+    set_droplet(&world, &app, &droplet).await;
+    let mut tasks = Vec::new();
+    for round in 0..40 {
+        let body = json!({ "command": "sleep", "memory_in_mb": 16, "disk_in_mb": 16 });
+        let task = post(&world, &app, body).await.json();
+        for _ in 0..round % 8 {
+            tokio::task::yield_now().await;
+        }
+        let cancel = format!("{}/actions/cancel", path(&task));
+        let cancelled = world.client.post(&cancel, &json!({})).await;
+        assert_eq!(cancelled.status, StatusCode::ACCEPTED, "{cancelled:?}");
+        tasks.push(task);
+    }
+    for task in &tasks {
+        let failed = becomes(&world, task, "FAILED").await;
+        assert_eq!(failed["result"]["failure_reason"], "task was cancelled");
+    }
+    drop(cell);
 }
 
 #[tokio::test]

@@ -99,7 +99,10 @@ async fn a_task_runs_its_command_over_the_droplet_and_keeps_its_result_until_it_
         .iter()
         .filter(|line| line.source.to_string() == "CELL");
     let last = notes.next_back().unwrap();
-    assert_eq!(String::from_utf8_lossy(&last.bytes), "Exit status 0");
+    assert_eq!(
+        String::from_utf8_lossy(&last.bytes),
+        "Task migrate: Exit status 0"
+    );
     world.stop().await;
 
     let mut session = world.start().await;
@@ -214,12 +217,22 @@ async fn an_agent_that_comes_back_goes_on_with_what_runs_and_begins_nothing_agai
 
     let mut session = world.start().await;
     assert_eq!(session.tasks.len(), 3);
-    assert_eq!(ran(&mut session, &ends).await.status, Some(4));
-    let lost = ran(&mut session, &vanishes).await;
+    let report = session
+        .tasks
+        .iter()
+        .find(|report| report.task == vanishes.task)
+        .unwrap();
+    let TaskState::Done {
+        outcome: TaskOutcome::Ran { exit: lost },
+    } = &report.state
+    else {
+        panic!("{report:?}")
+    };
     assert!(
         matches!(&lost.reason, ExitReason::Lost { message } if message.contains("gone")),
         "{lost:?}"
     );
+    assert_eq!(ran(&mut session, &ends).await.status, Some(4));
     // What was begun is in the ledger, so the same order again is no reason to begin anew.
     order(&mut session, &vanishes).await;
     end(&world, &lives, exit(0));
