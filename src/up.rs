@@ -26,6 +26,7 @@ use crate::children::{self, Running};
 use crate::down;
 use crate::paths::Paths;
 use crate::roles::cell::{BudgetArgs, EngineArgs, linux_config};
+use crate::roles::server::BoundsArgs;
 use admin::AdminAddress;
 use child::Child;
 use listeners::Listeners;
@@ -61,6 +62,8 @@ pub(crate) struct Args {
     trusted_proxy: Vec<router::Network>,
     #[command(flatten)]
     budgets: BudgetArgs,
+    #[command(flatten)]
+    bounds: BoundsArgs,
 }
 
 /// Names of the children, in the order in which they are started.
@@ -303,7 +306,7 @@ async fn check_isolation(paths: &Paths, engine: &EngineArgs) -> anyhow::Result<(
 
 fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<String> {
     let data = paths.data().display().to_string();
-    [
+    let mut args = [
         "--data",
         &data,
         "--domain",
@@ -312,7 +315,9 @@ fn server_args(paths: &Paths, settings: &Settings, front: SocketAddr) -> Vec<Str
         &front.port().to_string(),
     ]
     .map(str::to_owned)
-    .into()
+    .to_vec();
+    args.extend(settings.bounds.args());
+    args
 }
 
 fn cell_args(paths: &Paths, engine: &EngineArgs, budgets: BudgetArgs) -> Vec<String> {

@@ -9,6 +9,7 @@ mod delete;
 mod deployments;
 mod env;
 mod events;
+mod gc;
 mod lifecycle;
 mod login;
 mod logout;
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     Task(tasks::TaskCommand),
     TerminateTask(tasks::TerminateTask),
     Buildpacks(buildpacks::Buildpacks),
+    Gc(gc::Gc),
     Curl(curl::Curl),
     Version(Version),
 }
@@ -159,6 +161,7 @@ impl Command {
             Self::Task(command) => command.run(&cx).await,
             Self::TerminateTask(command) => command.run(&cx).await,
             Self::Buildpacks(_) => buildpacks::run(&cx).await,
+            Self::Gc(command) => command.run(&cx).await,
             Self::Curl(command) => command.run(&cx).await,
             Self::Version(_) | Self::Login(_) | Self::Auth(_) | Self::Logout(_) | Self::Api(_) => {
                 Ok(())

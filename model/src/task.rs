@@ -75,6 +75,10 @@ pub enum StagingFailure {
     NoCapacity {
         message: String,
     },
+    /// The server has no room for what was built; the text says how much there is.
+    DiskFull {
+        message: String,
+    },
     /// A fault of the platform; details are in the server's log.
     Internal {
         message: String,

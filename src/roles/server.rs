@@ -6,8 +6,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use api_control::{Config, Control};
+use api_control::{Bounds, Config, Control};
+use model::limits::Megabytes;
 use model::secret::Secret;
+use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::logging;
@@ -21,6 +23,43 @@ pub(crate) struct Args {
     domain: String,
     #[arg(long)]
     front_port: u16,
+    #[command(flatten)]
+    bounds: BoundsArgs,
+}
+
+/// How much of the disk the server may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+pub(crate) struct BoundsArgs {
+    /// Disk space that uploads and builds leave free, such as 2G [default: 1G, on a small disk a twentieth]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) keep_free: Option<Megabytes>,
+    /// Uploaded sources that are kept together, the oldest go first; each app's newest stays [default: 2G]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) package_budget: Option<Megabytes>,
+}
+
+impl BoundsArgs {
+    /// The same, as a child's arguments.
+    pub(crate) fn args(&self) -> Vec<String> {
+        let flags = [
+            ("--keep-free", self.keep_free),
+            ("--package-budget", self.package_budget),
+        ];
+        let given = flags
+            .iter()
+            .filter_map(|(flag, size)| Some([(*flag).to_owned(), (*size)?.to_string()]));
+        given.flatten().collect()
+    }
+
+    fn bounds(&self) -> Bounds {
+        let default = Bounds::default();
+        Bounds {
+            keep_free: self.keep_free.map(Megabytes::bytes),
+            package_bytes: self
+                .package_budget
+                .map_or(default.package_bytes, Megabytes::bytes),
+        }
+    }
 }
 
 /// Where the supervisor puts the listeners of its children.
@@ -42,6 +81,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             .filter(|text| !text.is_empty())
             .map(Secret::new),
         version: env!("CARGO_PKG_VERSION").into(),
+        bounds: args.bounds.bounds(),
     };
     let control = Control::open(config)
         .await

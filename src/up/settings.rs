@@ -1,6 +1,5 @@
 //! What a running platform was started with, kept so that the next `up` and `down` find the same parts of the host.
 
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdminAddress, Args, network};
 use crate::paths::Paths;
 use crate::roles::cell::{BudgetArgs, EngineArgs};
+use crate::roles::server::BoundsArgs;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(super) admin_socket: Option<PathBuf>,
     #[serde(default)]
     pub(super) budgets: BudgetArgs,
+    #[serde(default)]
+    pub(super) bounds: BoundsArgs,
 }
 
 pub(super) fn isolation(args: &Args) -> Isolation {
@@ -64,6 +66,7 @@ impl Settings {
             admin,
             admin_socket,
             budgets: args.budgets,
+            bounds: args.bounds.clone(),
         })
     }
 
@@ -74,6 +77,7 @@ impl Settings {
             && self.isolation == isolation(args)
             && self.budgets == args.budgets
             && (self.admin, self.admin_socket.clone()) == parts(admin)
+            && self.bounds == args.bounds
     }
 
     /// What the last `up` was started with; none where there was none.
@@ -93,12 +97,14 @@ impl Settings {
 
     pub(super) fn save(&self, paths: &Paths) -> anyhow::Result<()> {
         let write = || -> anyhow::Result<()> {
+            // Half of it after a power cut would keep the platform from starting.
+            use std::io::Write as _;
             let new = paths.settings().with_extension("new");
             let mut file = std::fs::File::create(&new)?;
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            // A power cut must not leave an empty file, which no later start could read.
             file.sync_all()?;
-            Ok(std::fs::rename(new, paths.settings())?)
+            std::fs::rename(new, paths.settings())?;
+            Ok(std::fs::File::open(paths.run())?.sync_all()?)
         };
         write().with_context(|| format!("{} can't be written", paths.settings().display()))
     }

@@ -5,6 +5,7 @@ use model::secret::Env;
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 
+use crate::collect::Freed;
 use crate::error::{Error, Result, Tried};
 use crate::paging::paged;
 use crate::records::{App, AppState, Metadata, Page, PageRequest};
@@ -132,7 +133,8 @@ impl Store {
         paged(page, fetch, "list apps", |row| self.app(row)).await
     }
 
-    /// Changes an app and returns what it is then.
+    /// Changes an app and returns what it is then. [`Error::Missing`] also where the droplet that it is to have is none of
+    /// its own, or was collected.
     pub async fn update_app(&self, id: AppId, update: &AppUpdate) -> Result<App> {
         let env = update
             .env
@@ -143,7 +145,8 @@ impl Store {
             "UPDATE apps SET name = COALESCE($2, name), buildpacks = COALESCE($3, buildpacks), env = COALESCE($4, env),
                  metadata = COALESCE($5, metadata), state = COALESCE($6, state),
                  current_droplet = COALESCE($7, current_droplet), updated_us = $8
-             WHERE guid = $1 RETURNING *",
+             WHERE guid = $1 AND ($7 IS NULL OR EXISTS (SELECT 1 FROM droplets WHERE guid = $7 AND app = $1))
+             RETURNING *",
         )
         .bind(id.to_string())
         .bind(&update.name)
@@ -189,17 +192,28 @@ impl Store {
         Ok(Ok(self.app(&row)?))
     }
 
-    /// Deletes an app with everything that only it has. Its routes stay, without it.
-    pub async fn delete_app(&self, id: AppId) -> Result<()> {
+    /// Deletes an app with everything that only it has. Its routes stay, without it. Returns what may be swept now, if no
+    /// other app needs it.
+    pub async fn delete_app(&self, id: AppId) -> Result<Freed> {
+        let mut tx = self.begin().await?;
+        let freed = Freed::of_app(&mut tx, id).await?;
+        let files = sqlx::query(
+            "DELETE FROM resources WHERE package_digest IN (SELECT digest FROM packages WHERE app = $1)
+               AND package_digest NOT IN (SELECT digest FROM packages WHERE app <> $1 AND digest IS NOT NULL)",
+        )
+        .bind(id.to_string())
+        .execute(&mut *tx)
+        .await;
+        files.tried("forget an app's files")?;
         let done = sqlx::query("DELETE FROM apps WHERE guid = $1")
             .bind(id.to_string())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .tried("delete an app")?;
         if done.rows_affected() == 0 {
-            Err(Error::Missing)
-        } else {
-            Ok(())
+            return Err(Error::Missing);
         }
+        tx.commit().await.tried("commit the end of an app")?;
+        Ok(freed)
     }
 }

@@ -1,4 +1,8 @@
 //! Bytes that belong to the truth: packages and layers, under content-addressed names.
+//!
+//! A blob is on the disk, its folder's entry too, before anything names it. How blobs go again is in [`sweep`].
+
+pub mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +14,20 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as BlobPath;
 use object_store::{ObjectStoreExt as _, WriteMultipart};
 
+use crate::disk::sync_folder;
 use crate::error::{Error, Result};
+use sweep::Holds;
 
 /// A folder of blobs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<LocalFileSystem>,
     folder: PathBuf,
+    holds: Holds,
 }
+
+/// The folders of a blob store: layers of droplets, and packages.
+const FOLDERS: [&str; 2] = ["layers", "packages"];
 
 impl Blobs {
     /// How much of an upload waits in memory before it goes to disk.
@@ -25,15 +35,23 @@ impl Blobs {
     const CHUNKS_IN_FLIGHT: usize = 4;
 
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-            tried: format!("create the folder {}", folder.display()),
-            source,
+        let create = || -> std::io::Result<()> {
+            for name in FOLDERS {
+                std::fs::create_dir_all(folder.join(name))?;
+            }
+            sync_folder(folder)?;
+            folder.parent().map_or(Ok(()), sync_folder)
+        };
+        create().map_err(|source| {
+            Error::io(format!("create the folder {}", folder.display()), source)
         })?;
         let store = LocalFileSystem::new_with_prefix(folder)
-            .map_err(failed(format!("open {}", folder.display())))?;
+            .map_err(failed(format!("open {}", folder.display())))?
+            .with_fsync(true);
         Ok(Self {
             store: Arc::new(store),
             folder: folder.to_owned(),
+            holds: Holds::default(),
         })
     }
 
@@ -95,10 +113,7 @@ impl Blobs {
                         .await
                         .map_err(failed(format!("give up {name}")))?;
                     let source = std::io::Error::other(broken);
-                    return Err(Error::Io {
-                        tried: format!("receive {name}"),
-                        source,
-                    });
+                    return Err(Error::io(format!("receive {name}"), source));
                 }
             }
         }
@@ -109,25 +124,23 @@ impl Blobs {
         Ok(written)
     }
 
-    /// Moves a finished file on the same disk into the store; for bytes that were checked in a scratch file.
+    /// Moves a finished file on the same disk into the store; for bytes that were checked in a scratch file. When this
+    /// returns, a power cut does not take the blob away again.
     pub async fn adopt_file(&self, name: &str, file: &Path) -> Result<()> {
-        let target = self.folder.join(name);
-        let io = |tried: String| move |source| Error::Io { tried, source };
-        if let Some(parent) = target.parent() {
-            tokio::fs::create_dir_all(parent)
-                .await
-                .map_err(io(format!("create {}", parent.display())))?;
-        }
-        let opened = tokio::fs::File::open(file)
+        let (target, file) = (self.folder.join(name), file.to_owned());
+        let adopt = move || -> std::io::Result<()> {
+            let opened = std::fs::File::open(&file)?;
+            // From now on it counts as written, however long it lay in the scratch folder.
+            opened.set_modified(std::time::SystemTime::now())?;
+            opened.sync_all()?;
+            std::fs::rename(&file, &target)?;
+            target.parent().map_or(Ok(()), sync_folder)
+        };
+        tokio::task::spawn_blocking(adopt)
             .await
-            .map_err(io(format!("open {}", file.display())))?;
-        opened
-            .sync_all()
-            .await
-            .map_err(io(format!("flush {}", file.display())))?;
-        tokio::fs::rename(file, &target)
-            .await
-            .map_err(io(format!("store {name}")))
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|source| Error::io(format!("store {name}"), source))
     }
 
     /// Where a blob lies on this host's disk, for code that needs to seek in it.
@@ -135,15 +148,8 @@ impl Blobs {
     pub fn local_path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
-
-    pub async fn delete(&self, name: &str) -> Result<()> {
-        match self.store.delete(&BlobPath::from(name)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(other) => Err(failed(format!("delete {name}"))(other)),
-        }
-    }
 }
 
 fn failed(tried: String) -> impl FnOnce(object_store::Error) -> Error {
-    move |source| Error::Blob { tried, source }
+    move |source| Error::blob(tried, source)
 }

@@ -18,44 +18,50 @@ pub enum Staged {
     Failed(StagingFailure),
 }
 
-fn build(row: &SqliteRow) -> Result<Build> {
-    let placed_cell: Option<CellId> = rows::parsed_opt(row, "placed_cell")?;
-    Ok(Build {
-        id: rows::parsed(row, "guid")?,
-        app: rows::parsed(row, "app")?,
-        package: rows::parsed(row, "package")?,
-        state: match rows::text(row, "state")?.as_str() {
-            "STAGING" => BuildState::Staging,
-            "STAGED" => BuildState::Staged {
-                droplet: rows::parsed(row, "droplet")?,
-            },
-            "FAILED" => BuildState::Failed {
-                failure: rows::json(row, "failure")?,
-            },
-            _ => return Err(corrupt("builds.state")),
-        },
-        buildpacks: rows::json(row, "buildpacks")?,
-        task: rows::parsed(row, "task")?,
-        limits: Limits {
-            memory: Megabytes(rows::number(row, "memory_mb")?),
-            disk: Megabytes(rows::number(row, "disk_mb")?),
-            pids: Limits::DEFAULT.pids,
-        },
-        placed: match placed_cell {
-            None => None,
-            Some(cell) => Some(Placement {
-                cell,
-                incarnation: rows::parsed(row, "placed_incarnation")?,
-                epoch: rows::number(row, "placed_epoch")?,
-            }),
-        },
-        created_by: rows::text(row, "created_by")?,
-        created_us: rows::big(row, "created_us")?,
-        updated_us: rows::big(row, "updated_us")?,
-    })
-}
-
 impl Store {
+    fn build(&self, row: &SqliteRow) -> Result<Build> {
+        let placed_cell: Option<CellId> = rows::parsed_opt(row, "placed_cell")?;
+        Ok(Build {
+            id: rows::parsed(row, "guid")?,
+            app: rows::parsed(row, "app")?,
+            package: rows::parsed(row, "package")?,
+            state: match rows::text(row, "state")?.as_str() {
+                "STAGING" => BuildState::Staging,
+                "STAGED" => BuildState::Staged {
+                    droplet: rows::parsed(row, "droplet")?,
+                },
+                "FAILED" => BuildState::Failed {
+                    failure: match rows::bytes_opt(row, "failure")? {
+                        Some(sealed) => self.seal.open("builds.failure", &sealed)?,
+                        // Dropped by an upgrade, since it lay unsealed.
+                        None => StagingFailure::Internal {
+                            message: "the reason was not kept".into(),
+                        },
+                    },
+                },
+                _ => return Err(corrupt("builds.state")),
+            },
+            buildpacks: rows::json(row, "buildpacks")?,
+            task: rows::parsed(row, "task")?,
+            limits: Limits {
+                memory: Megabytes(rows::number(row, "memory_mb")?),
+                disk: Megabytes(rows::number(row, "disk_mb")?),
+                pids: Limits::DEFAULT.pids,
+            },
+            placed: match placed_cell {
+                None => None,
+                Some(cell) => Some(Placement {
+                    cell,
+                    incarnation: rows::parsed(row, "placed_incarnation")?,
+                    epoch: rows::number(row, "placed_epoch")?,
+                }),
+            },
+            created_by: rows::text(row, "created_by")?,
+            created_us: rows::big(row, "created_us")?,
+            updated_us: rows::big(row, "updated_us")?,
+        })
+    }
+
     /// Inserts a build in its first state, staging.
     pub async fn insert_build(&self, new: &Build) -> Result<()> {
         sqlx::query(
@@ -83,7 +89,7 @@ impl Store {
             .fetch_optional(&self.reader)
             .await
             .tried("find a build")?;
-        row.as_ref().map(build).transpose()
+        row.as_ref().map(|row| self.build(row)).transpose()
     }
 
     pub async fn find_build_by_task(&self, task: TaskId) -> Result<Option<Build>> {
@@ -92,7 +98,7 @@ impl Store {
             .fetch_optional(&self.reader)
             .await
             .tried("find a build by its task")?;
-        row.as_ref().map(build).transpose()
+        row.as_ref().map(|row| self.build(row)).transpose()
     }
 
     /// Newest first.
@@ -115,7 +121,7 @@ impl Store {
             .bind(page.offset())
             .fetch_all(&self.reader)
         };
-        paged(page, fetch, "list builds", build).await
+        paged(page, fetch, "list builds", |row| self.build(row)).await
     }
 
     pub async fn list_staging_builds(&self) -> Result<Vec<Build>> {
@@ -124,7 +130,7 @@ impl Store {
                 .fetch_all(&self.reader)
                 .await
                 .tried("list staging builds")?;
-        found.iter().map(build).collect()
+        found.iter().map(|row| self.build(row)).collect()
     }
 
     /// Notes where a build's task is about to be sent. Succeeds once: a task that was sent is never sent elsewhere.
@@ -153,7 +159,11 @@ impl Store {
         let mut tx = self.begin().await?;
         let (state, failure, droplet) = match staged {
             Staged::Droplet(droplet) => ("STAGED", None, Some(droplet.id)),
-            Staged::Failed(failure) => ("FAILED", Some(to_json(failure)), None::<DropletId>),
+            Staged::Failed(failure) => (
+                "FAILED",
+                Some(self.seal.seal("builds.failure", failure)?),
+                None::<DropletId>,
+            ),
         };
         let row = sqlx::query(
             "UPDATE builds SET state = $2, failure = $3, droplet = $4, updated_us = $5
@@ -178,8 +188,19 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .tried("insert a droplet")?;
+            for layer in &droplet.image.layers {
+                sqlx::query(
+                    "INSERT INTO droplet_layers (droplet, digest, bytes) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                )
+                .bind(droplet.id.to_string())
+                .bind(layer.diff_id.to_string())
+                .bind(i64::try_from(layer.compressed_size).unwrap_or(i64::MAX))
+                .execute(&mut *tx)
+                .await
+                .tried("note a droplet's layer")?;
+            }
         }
         tx.commit().await.tried("commit a build")?;
-        build(&row)
+        self.build(&row)
     }
 }

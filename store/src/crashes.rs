@@ -14,7 +14,7 @@ impl Store {
     /// any more, changes no count.
     pub async fn note_crash(&self, event: &Event, count: Option<&CrashCount>) -> Result<()> {
         let mut tx = self.begin().await?;
-        match crate::events::insert_in(&mut *tx, event).await {
+        match crate::events::insert_in(&mut *tx, &self.seal, event).await {
             Ok(()) => {}
             Err(Error::Conflict(_)) => return Ok(()),
             Err(other) => return Err(other),

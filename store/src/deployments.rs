@@ -30,7 +30,11 @@ impl Store {
                 "CANCELED" => DeploymentState::Canceled,
                 "SUPERSEDED" => DeploymentState::Superseded,
                 "FAILED" => DeploymentState::Failed {
-                    error: rows::text(row, "error")?,
+                    error: match rows::bytes_opt(row, "error")? {
+                        Some(sealed) => self.seal.open("deployments.error", &sealed)?,
+                        // Dropped by an upgrade, since it lay unsealed.
+                        None => "the reason was not kept".to_owned(),
+                    },
                 },
                 _ => return Err(corrupt("deployments.state")),
             },
@@ -149,7 +153,9 @@ impl Store {
             DeploymentState::Deployed => ("DEPLOYED", None),
             DeploymentState::Canceled => ("CANCELED", None),
             DeploymentState::Superseded => ("SUPERSEDED", None),
-            DeploymentState::Failed { error } => ("FAILED", Some(error)),
+            DeploymentState::Failed { error } => {
+                ("FAILED", Some(self.seal.seal("deployments.error", error)?))
+            }
         };
         let mut tx = self.begin().await?;
         let row = sqlx::query(

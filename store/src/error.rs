@@ -12,6 +12,20 @@ pub enum Error {
     /// The row to change does not exist, or is not in the state that the change needs.
     #[error("the record is not there any more")]
     Missing,
+    /// The disk has no room for it; nothing was changed.
+    #[error("the disk is full: {tried}")]
+    Full {
+        tried: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database was in use for longer than anybody waits; nothing was changed.
+    #[error("the database is busy: {tried}")]
+    Busy {
+        tried: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("database: {tried}")]
     Database {
         tried: &'static str,
@@ -40,8 +54,48 @@ pub enum Error {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl Error {
+    pub(crate) fn io(tried: String, source: std::io::Error) -> Self {
+        if is_full(&source) {
+            let source = Box::new(source);
+            Self::Full { tried, source }
+        } else {
+            Self::Io { tried, source }
+        }
+    }
+
+    pub(crate) fn blob(tried: String, source: object_store::Error) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
+        while let Some(error) = cause {
+            if error.downcast_ref::<std::io::Error>().is_some_and(is_full) {
+                let source = Box::new(source);
+                return Self::Full { tried, source };
+            }
+            cause = error.source();
+        }
+        Self::Blob { tried, source }
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// SQLite's result codes, of which the lower byte is the primary one (sqlite.org/rescode.html).
+mod code {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
+    pub(super) const FULL: i32 = 13;
+    /// The shared-memory file beside the log could not grow.
+    pub(super) const IOERR_SHMSIZE: i32 = 4874;
+}
+
 pub(crate) trait Tried<T> {
-    /// Names what was tried, and turns a violated constraint into [`Error::Conflict`].
+    /// Names what was tried, turns a violated constraint into [`Error::Conflict`], and tells a full disk and a busy
+    /// database from other failures.
     fn tried(self, tried: &'static str) -> Result<T>;
 }
 
@@ -61,8 +115,69 @@ impl<T> Tried<T> for std::result::Result<T, sqlx::Error> {
             sqlx::Error::Database(database) if database.is_foreign_key_violation() => {
                 Error::Reference { tried }
             }
+            sqlx::Error::Database(database) => {
+                let code = database.code().and_then(|code| code.parse::<i32>().ok());
+                let primary = code.map(|code| code & 0xff);
+                if primary == Some(code::FULL) || code == Some(code::IOERR_SHMSIZE) {
+                    let (tried, source) = (tried.to_owned(), Box::new(source));
+                    Error::Full { tried, source }
+                } else if matches!(primary, Some(code::BUSY | code::LOCKED)) {
+                    Error::Busy { tried, source }
+                } else {
+                    Error::Database { tried, source }
+                }
+            }
+            sqlx::Error::PoolTimedOut => Error::Busy { tried, source },
             sqlx::Error::RowNotFound => Error::Missing,
             _ => Error::Database { tried, source },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _};
+
+    use super::*;
+    use crate::Store;
+
+    #[tokio::test]
+    async fn a_full_disk_and_a_busy_database_are_told_apart_from_faults_and_pass_again() {
+        let data = tempfile::tempdir().expect("a folder");
+        let store = Store::open(data.path()).await.expect("opens");
+        // SQLite answers as on a full disk.
+        let limit = |pages: &'static str| store.writer.execute(pages);
+        limit("PRAGMA max_page_count = 1").await.expect("limits");
+        let large = "x".repeat(1_000_000);
+        let full = store.put_setting("name", &large).await;
+        assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+        limit("PRAGMA max_page_count = 1000000")
+            .await
+            .expect("limits");
+        store.put_setting("name", &large).await.expect("fits now");
+
+        let path = data.path().join("slipway.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut other = sqlx::SqliteConnection::connect_with(&options)
+            .await
+            .expect("opens");
+        other.execute("BEGIN IMMEDIATE").await.expect("begins");
+        let timeout = store.writer.execute("PRAGMA busy_timeout = 1").await;
+        timeout.expect("sets");
+        let busy = store.put_setting("name", "value").await;
+        assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+        other.execute("ROLLBACK").await.expect("ends");
+        store.put_setting("name", "value").await.expect("free now");
+    }
+
+    #[test]
+    fn a_blob_that_does_not_fit_is_a_full_disk() {
+        let cause = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let source = object_store::Error::Generic {
+            store: "local",
+            source: Box::new(cause),
+        };
+        let error = Error::blob("write layers/x".to_owned(), source);
+        assert!(matches!(error, Error::Full { .. }), "{error:?}");
     }
 }

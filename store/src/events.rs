@@ -1,4 +1,4 @@
-//! Audit events: who did what.
+//! Audit events: who did what. Their data is sealed, since the last words of a crashed app are part of it.
 
 use model::ids::{OrgId, SpaceId};
 use sqlx::SqliteExecutor;
@@ -9,6 +9,7 @@ use crate::error::{Result, Tried};
 use crate::paging::paged;
 use crate::records::{Event, Page, PageRequest};
 use crate::rows::{self, list};
+use crate::seal::Seal;
 
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
@@ -19,24 +20,8 @@ pub struct EventFilter {
     pub newest_first: bool,
 }
 
-fn event(row: &SqliteRow) -> Result<Event> {
-    Ok(Event {
-        id: rows::parsed(row, "guid")?,
-        event_type: rows::text(row, "type")?,
-        actor: rows::text(row, "actor")?,
-        actor_name: rows::text(row, "actor_name")?,
-        target: rows::text(row, "target")?,
-        target_type: rows::text(row, "target_type")?,
-        target_name: rows::text(row, "target_name")?,
-        space: rows::parsed_opt(row, "space")?,
-        org: rows::parsed_opt(row, "org")?,
-        data: rows::json(row, "data")?,
-        created_us: rows::big(row, "created_us")?,
-    })
-}
-
 /// [`Store::insert_event`], also as a part of a larger transaction.
-pub(crate) async fn insert_in(to: impl SqliteExecutor<'_>, new: &Event) -> Result<()> {
+pub(crate) async fn insert_in(to: impl SqliteExecutor<'_>, seal: &Seal, new: &Event) -> Result<()> {
     sqlx::query(
         "INSERT INTO events (guid, type, actor, actor_name, target, target_type, target_name, space, org, data, created_us)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -50,7 +35,7 @@ pub(crate) async fn insert_in(to: impl SqliteExecutor<'_>, new: &Event) -> Resul
     .bind(&new.target_name)
     .bind(new.space.map(|id| id.to_string()))
     .bind(new.org.map(|id| id.to_string()))
-    .bind(new.data.to_string())
+    .bind(seal.seal("events.data", &new.data)?)
     .bind(new.created_us)
     .execute(to)
     .await
@@ -59,8 +44,27 @@ pub(crate) async fn insert_in(to: impl SqliteExecutor<'_>, new: &Event) -> Resul
 }
 
 impl Store {
+    fn event(&self, row: &SqliteRow) -> Result<Event> {
+        Ok(Event {
+            id: rows::parsed(row, "guid")?,
+            event_type: rows::text(row, "type")?,
+            actor: rows::text(row, "actor")?,
+            actor_name: rows::text(row, "actor_name")?,
+            target: rows::text(row, "target")?,
+            target_type: rows::text(row, "target_type")?,
+            target_name: rows::text(row, "target_name")?,
+            space: rows::parsed_opt(row, "space")?,
+            org: rows::parsed_opt(row, "org")?,
+            data: match rows::bytes_opt(row, "data")? {
+                Some(sealed) => self.seal.open("events.data", &sealed)?,
+                None => serde_json::json!({}),
+            },
+            created_us: rows::big(row, "created_us")?,
+        })
+    }
+
     pub async fn insert_event(&self, new: &Event) -> Result<()> {
-        insert_in(&self.writer, new).await
+        insert_in(&self.writer, &self.seal, new).await
     }
 
     pub async fn list_events(
@@ -86,6 +90,6 @@ impl Store {
             .bind(page.offset())
             .fetch_all(&self.reader)
         };
-        paged(page, fetch, "list events", event).await
+        paged(page, fetch, "list events", |row| self.event(row)).await
     }
 }

@@ -6,6 +6,8 @@
 //! Start with [`records`] for the shapes and [`Store`] for the verbs.
 
 pub mod blobs;
+pub mod collect;
+pub mod disk;
 pub mod records;
 pub mod seal;
 
@@ -31,6 +33,7 @@ mod rows;
 mod services;
 mod tasks;
 mod users;
+mod vacuum;
 
 pub use apps::{AppFilter, AppUpdate, LabelNeed};
 pub use blobs::Blobs;

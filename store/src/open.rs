@@ -1,11 +1,12 @@
 //! Opening the database: one writer, many readers, migrations applied, one process at a time.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{Sqlite, Transaction};
 
@@ -30,16 +31,19 @@ pub struct Store {
     pub(crate) reader: SqlitePool,
     pub(crate) seal: Seal,
     blobs: Blobs,
+    pub(crate) folder: PathBuf,
     _lock: std::sync::Arc<File>,
 }
 
 impl Store {
     const READERS: u32 = 4;
     const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The write-ahead log is cut back to this when it was copied into the database.
+    const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
 
     /// Opens, creates and migrates what lies in `folder`. Fails with [`Error::Locked`] while another process has it open.
     pub async fn open(folder: &Path) -> Result<Self> {
-        let io = |tried: String| move |source| Error::Io { tried, source };
+        let io = |tried: String| move |source| Error::io(tried, source);
         std::fs::create_dir_all(folder)
             .map_err(io(format!("create the folder {}", folder.display())))?;
         let lock_path = folder.join("lock");
@@ -66,6 +70,9 @@ impl Store {
             // An acknowledged write survives also a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted can be given back to the disk bit by bit, and the log does not stay as long as it once was.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .pragma("journal_size_limit", Self::MAX_LOG_BYTES.to_string())
             .busy_timeout(Self::BUSY_TIMEOUT);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
@@ -76,6 +83,7 @@ impl Store {
             .run(&writer)
             .await
             .map_err(Error::Migrate)?;
+        crate::vacuum::enable(&writer).await?;
         let reader = SqlitePoolOptions::new()
             .max_connections(Self::READERS)
             .connect_with(options)
@@ -87,6 +95,7 @@ impl Store {
             reader,
             seal,
             blobs,
+            folder: folder.to_owned(),
             _lock: std::sync::Arc::new(lock),
         })
     }

@@ -193,6 +193,26 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a client was just told which files of these packages it need not send, and may rely on that.
+    pub async fn match_packages(&self, digests: &[Digest]) -> Result<()> {
+        /// A client that asks in many calls causes one write.
+        const OFTEN_US: i64 = 60 * 1_000_000;
+        let now = now_us();
+        sqlx::query(
+            "UPDATE packages SET matched_us = $2
+             WHERE digest IN (SELECT value FROM json_each($1)) AND matched_us < $3",
+        )
+        .bind(to_json(
+            &digests.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ))
+        .bind(now)
+        .bind(now - OFTEN_US)
+        .execute(&self.writer)
+        .await
+        .tried("note matched packages")?;
+        Ok(())
+    }
+
     /// The files among `sha1s` that some package of `spaces` holds.
     pub async fn find_resources(
         &self,

@@ -3,7 +3,7 @@
 use model::ids::{AppId, RevisionId};
 use sqlx::sqlite::SqliteRow;
 
-use crate::error::{Result, Tried};
+use crate::error::{Error, Result, Tried};
 use crate::paging::paged;
 use crate::records::{Page, PageRequest, Revision, Snapshot};
 use crate::rows::{self, list};
@@ -25,7 +25,7 @@ impl Store {
     }
 
     /// The release that `snapshot` is: the app's newest one where nothing changed since, else a new one with the next
-    /// number. `describe` gets the newest release to say what changed.
+    /// number. `describe` gets the newest release to say what changed. [`Error::Missing`] where its droplet is gone.
     pub async fn release(
         &self,
         app: AppId,
@@ -47,6 +47,15 @@ impl Store {
             Some(row) => Some(self.revision(row)?),
             None => None,
         };
+        // From here on the release keeps its droplet; one that was collected a moment ago does not come back.
+        let kept = sqlx::query("UPDATE droplets SET released = 1 WHERE guid = $1")
+            .bind(snapshot.droplet.to_string())
+            .execute(&mut *tx)
+            .await
+            .tried("keep a droplet")?;
+        if kept.rows_affected() == 0 {
+            return Err(Error::Missing);
+        }
         let revision = Revision {
             id: RevisionId::random(),
             app,

@@ -3,9 +3,7 @@
 //! A copy of the database alone shows no env, no credentials and no snapshot. The sealed form is the 24-byte nonce and
 //! the ciphertext; the column's name is bound in, so that one column's bytes cannot pass for another's.
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read;
 use std::path::Path;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -14,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use crate::disk::write_secret;
 use crate::error::{Error, Result};
 use crate::rows::corrupt;
 
@@ -49,26 +48,15 @@ impl Seal {
     pub fn load_or_create(path: &Path) -> Result<Self> {
         let io = |what: &str| {
             let tried = format!("{what} {}", path.display());
-            move |source| Error::Io { tried, source }
+            move |source| Error::io(tried, source)
         };
         let mut key = [0; 32];
         match std::fs::File::open(path) {
             Ok(mut file) => file.read_exact(&mut key).map_err(io("read the key"))?,
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
                 fill_random(&mut key)?;
-                // Under another name until it is whole: half a key would lock the data folder for good.
-                let new = path.with_extension("new");
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&new)
-                    .map_err(io("create the key"))?;
-                file.write_all(&key)
-                    .and_then(|()| file.sync_all())
-                    .and_then(|()| std::fs::rename(&new, path))
-                    .map_err(io("write the key"))?;
+                // Half a key, or one that a power cut takes away again, would lock the data folder for good.
+                write_secret(path, &key).map_err(io("write the key"))?;
             }
             Err(other) => return Err(io("open the key")(other)),
         }
@@ -124,9 +112,11 @@ impl Seal {
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes).map_err(|source| Error::Io {
-        tried: "read random bytes".into(),
-        source: std::io::Error::other(source.to_string()),
+    getrandom::fill(bytes).map_err(|source| {
+        Error::io(
+            "read random bytes".into(),
+            std::io::Error::other(source.to_string()),
+        )
     })
 }
 

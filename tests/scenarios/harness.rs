@@ -80,9 +80,14 @@ impl Platform {
     }
 
     pub(crate) fn start_with(args: &[&str]) -> Self {
+        Self::start_in(&std::env::temp_dir(), args)
+    }
+
+    /// With its folder below `base`.
+    pub(crate) fn start_in(base: &Path, args: &[&str]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("sw")
-            .tempdir()
+            .tempdir_in(base)
             .expect("a folder");
         let mut platform = Self {
             folder,

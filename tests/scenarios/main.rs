@@ -4,6 +4,7 @@
 mod harness;
 
 mod bad_input;
+mod bounds;
 mod canary;
 mod deploy;
 mod life;

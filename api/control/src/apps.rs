@@ -50,8 +50,6 @@ pub struct AppEnv {
     pub application_env: Value,
 }
 
-/// Cloud Foundry refuses larger values too; the kernel's own limit for one string is 128 KiB.
-const MAX_ENV_VALUE_BYTES: usize = 128 * 1024 - 1024;
 const MAX_ENV_BYTES: usize = 512 * 1024;
 const MAX_ENV_NAMES: usize = 2_000;
 
@@ -139,7 +137,8 @@ impl Control {
     pub async fn delete_app(&self, actor: &Actor, id: AppId) -> Result<Job> {
         let app = self.app(actor, id).await?;
         self.fleet().cancel_tasks_of(id).await?;
-        self.store().delete_app(id).await.or_not_found("App")?;
+        let freed = self.store().delete_app(id).await.or_not_found("App")?;
+        self.collector().freed(freed);
         self.fleet().refresh_app(id).await?;
         self.reload_routes().await?;
         self.audit_app(actor, "audit.app.delete-request", &app, json!({}))
@@ -173,9 +172,12 @@ impl Control {
         id: AppId,
         changes: BTreeMap<String, Option<String>>,
     ) -> Result<Env> {
+        let known = self.app(actor, id).await?;
+        let surroundings = self.surroundings(&known).await?;
         let change = |known: &Env| -> Result<Env> {
             let env = merged(known, &changes);
             check_env(&env)?;
+            env::limits::check_whole(&env, &surroundings.services)?;
             Ok(env)
         };
         let app = self
@@ -223,7 +225,10 @@ impl Control {
         self.store()
             .update_app(id, &update)
             .await
-            .or_not_found("App")?;
+            .map_err(|error| match error {
+                store::Error::Missing => unassignable(),
+                other => other.into(),
+            })?;
         let data = json!({ "request": { "droplet_guid": droplet.id.to_string() } });
         self.audit_app(actor, "audit.app.droplet.mapped", &app, data)
             .await;
@@ -387,12 +392,7 @@ pub(crate) fn check_env(env: &Env) -> Result<()> {
                 "the value of '{name}' holds a NUL byte, which no process can receive"
             )));
         }
-        if value.len() > MAX_ENV_VALUE_BYTES {
-            return Err(Error::Unprocessable(format!(
-                "the value of '{name}' is {} bytes; at most {MAX_ENV_VALUE_BYTES} reach a process",
-                value.len()
-            )));
-        }
+        env::limits::check_variable(name, value)?;
         total += name.len() + value.len();
     }
     if total > MAX_ENV_BYTES {

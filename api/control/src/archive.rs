@@ -66,6 +66,7 @@ pub struct ArchiveFile {
 /// A file to take from an earlier package.
 #[derive(Debug, Clone)]
 pub struct Borrowed {
+    pub package: Digest,
     /// The package's zip file.
     pub from: PathBuf,
     /// Its path there.
@@ -396,6 +397,7 @@ mod tests {
             zip.write_all(b"class New {}").expect("write");
         });
         let borrow = |path: &str, target: &str, mode| Borrowed {
+            package: Digest::from_bytes([0; 32]),
             from: kept.clone(),
             path: path.into(),
             target: target.into(),

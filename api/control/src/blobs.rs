@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{Control, Error, Result};
 
 impl Control {
-    /// Size in bytes, or none where there is no such blob.
+    /// Size in bytes, or none where there is no such blob. Whoever asks relies on the answer: a build does not send a layer
+    /// that is there, and names it when it ends.
     pub async fn blob_size(&self, name: &str) -> Result<Option<u64>> {
         check(name)?;
-        Ok(self.store().blobs().size(name).await?)
+        Ok(self.store().blobs().claim(name).await?)
     }
 
     pub async fn read_blob(
@@ -26,16 +27,19 @@ impl Control {
         Ok(self.store().blobs().read(name).await?)
     }
 
-    /// Stores a layer. Its reader checks the digest, since a name here is the digest of the *unpacked* layer.
+    /// Stores a layer of about `bytes`. Its reader checks the digest, since a name here is the digest of the *unpacked*
+    /// layer.
     pub async fn write_blob<E: std::error::Error + Send + Sync + 'static>(
         &self,
         name: &str,
+        bytes: u64,
         content: impl Stream<Item = std::result::Result<Bytes, E>> + Send,
     ) -> Result<u64> {
         check(name)?;
         if !name.starts_with("layers/") {
             return Err(Error::BadRequest(format!("'{name}' is not a layer")));
         }
+        self.check_room("a layer of this build", bytes).await?;
         Ok(self.store().blobs().write(name, content).await?)
     }
 

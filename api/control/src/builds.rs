@@ -38,11 +38,11 @@ impl Control {
         request: BuildRequest,
     ) -> Result<Build> {
         let package = self.package(actor, package).await?;
-        if !matches!(package.state, PackageState::Ready { .. }) {
+        let PackageState::Ready { size, .. } = package.state else {
             return Err(Error::BadRequest(
                 "Bad request: Cannot stage package whose state is not ready.".into(),
             ));
-        }
+        };
         let app = self.app(actor, package.app).await?;
         let buildpacks = request.buildpacks.unwrap_or_else(|| app.buildpacks.clone());
         check_buildpacks(&buildpacks)?;
@@ -52,6 +52,8 @@ impl Control {
         };
         let disk = request.disk.unwrap_or(STAGING_DISK);
         self.check_fits_some_cell(memory)?;
+        self.check_room("this build", self.build_bytes(app.id, size).await?)
+            .await?;
         let now = store::now_us();
         let build = Build {
             id: BuildId::random(),
@@ -80,6 +82,14 @@ impl Control {
         self.audit_app(actor, "audit.app.build.create", &app, data)
             .await;
         Ok(build)
+    }
+
+    /// What a build of a package of `size` bytes may add to the disk: the droplet that the app has, once more, or of a first
+    /// one its source unpacked and packed again.
+    async fn build_bytes(&self, app: AppId, size: u64) -> Result<u64> {
+        const LEAST: u64 = 16 * 1024 * 1024;
+        let droplet = self.store().droplet_bytes(app).await?;
+        Ok(size.saturating_mul(3).max(droplet).max(LEAST))
     }
 
     pub async fn build(&self, _: &Actor, id: BuildId) -> Result<Build> {

@@ -9,6 +9,7 @@ use store::records::{Event, PageRequest, Space};
 use tokio::sync::Mutex as Turn;
 use tokio_util::sync::CancellationToken;
 
+use crate::collector::Collector;
 use crate::error::OrNotFound;
 use crate::fleet::Fleet;
 use crate::identity::{Actor, Lockouts};
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) fleet: Fleet,
     pub(crate) routes: RouteFeed,
+    collector: Collector,
     /// Held while routes are read and taken over: of two readings the later one has to be the last one taken.
     reading_routes: Turn<()>,
     pub(crate) lockouts: Lockouts,
@@ -60,13 +62,21 @@ impl Control {
         let epoch = store.next_epoch().await?;
         let settings = config.settings();
         let routes = RouteFeed::new(settings.control_hosts.clone());
-        let fleet = Fleet::new(store.clone(), settings.clone(), routes.clone(), epoch);
+        let collector = Collector::new(store.clone(), config.bounds);
+        let fleet = Fleet::new(
+            store.clone(),
+            settings.clone(),
+            routes.clone(),
+            collector.clone(),
+            epoch,
+        );
         let control = Self {
             inner: Arc::new(Inner {
                 store,
                 settings,
                 fleet,
                 routes,
+                collector,
                 reading_routes: Turn::new(()),
                 lockouts: Lockouts::default(),
                 scratch,
@@ -79,7 +89,10 @@ impl Control {
 
     /// Drives the loops until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
-        self.inner.fleet.run(shutdown).await;
+        tokio::join!(
+            self.inner.fleet.run(shutdown.clone()),
+            self.inner.collector.run(shutdown)
+        );
     }
 
     #[must_use]
@@ -101,6 +114,10 @@ impl Control {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    pub(crate) fn collector(&self) -> &Collector {
+        &self.inner.collector
     }
 
     pub(crate) fn fleet(&self) -> &Fleet {

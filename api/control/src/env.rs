@@ -1,5 +1,7 @@
 //! What an instance finds in its environment: Cloud Foundry's variables and the habitual names.
 
+pub(crate) mod limits;
+
 use model::secret::Env;
 use serde_json::{Map, Value, json};
 use store::records::{

@@ -16,6 +16,17 @@ pub enum Error {
     /// The platform has no room for this.
     #[error("{0}")]
     NoCapacity(String),
+    /// The server's disk would be too full; the text has the figures.
+    #[error("{0}")]
+    NoRoom(String),
+    /// The server's disk is full in the middle of something, which did not happen.
+    #[error(
+        "E-DISK the server's disk is full; nothing was changed\n  try        slipway gc  |  make room on the server's disk"
+    )]
+    DiskFull(#[source] anyhow::Error),
+    /// The database was in use for too long.
+    #[error("the server is busy writing; nothing was changed, try again")]
+    Busy(#[source] anyhow::Error),
     #[error("{0}")]
     TooLarge(String),
     #[error("{0}")]
@@ -30,6 +41,16 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// What went wrong with a file of the server.
+    pub fn file(source: std::io::Error) -> Self {
+        match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull(source.into())
+            }
+            _ => Self::internal(source),
+        }
+    }
+
     pub(crate) fn unprocessable(text: impl Into<String>) -> Self {
         Self::Unprocessable(text.into())
     }
@@ -42,6 +63,8 @@ impl From<store::Error> for Error {
             store::Error::Reference { .. } => Self::unprocessable(
                 "something that this needs was deleted meanwhile, or others still need it; look again",
             ),
+            full @ store::Error::Full { .. } => Self::DiskFull(full.into()),
+            busy @ store::Error::Busy { .. } => Self::Busy(busy.into()),
             other => Self::internal(other),
         }
     }

@@ -86,6 +86,8 @@ pub fn failure_text(failure: &StagingFailure) -> (&'static str, String) {
                 "no cell can take the build: {message}\n  try        slipway apps   (stop or scale down what is not needed)"
             ),
         ),
+        // With its own code and hints.
+        StagingFailure::DiskFull { message } => ("InsufficientResources", message.clone()),
         StagingFailure::Internal { message } => {
             ("StagingError", format!("the platform failed: {message}"))
         }

@@ -30,6 +30,7 @@ use store::records::PageRequest;
 use store::{DeploymentFilter, Store};
 use tokio::sync::{Mutex as Turn, Notify, watch};
 
+use crate::collector::Collector;
 use crate::route_feed::RouteFeed;
 use crate::settings::{Settings, weakest};
 use crate::stats::{CellInfo, Counts};
@@ -52,6 +53,7 @@ struct Inner {
     store: Store,
     settings: Settings,
     routes: RouteFeed,
+    collector: Collector,
     epoch: u64,
     state: Mutex<State>,
     /// Something changed that may change the plan.
@@ -64,14 +66,21 @@ struct Inner {
 }
 
 impl Fleet {
-    pub(crate) fn new(store: Store, settings: Settings, routes: RouteFeed, epoch: u64) -> Self {
-        Self::with_clock(store, settings, routes, epoch, Clock::System)
+    pub(crate) fn new(
+        store: Store,
+        settings: Settings,
+        routes: RouteFeed,
+        collector: Collector,
+        epoch: u64,
+    ) -> Self {
+        Self::with_clock(store, settings, routes, collector, epoch, Clock::System)
     }
 
     fn with_clock(
         store: Store,
         settings: Settings,
         routes: RouteFeed,
+        collector: Collector,
         epoch: u64,
         clock: Clock,
     ) -> Self {
@@ -80,6 +89,7 @@ impl Fleet {
             store,
             settings,
             routes,
+            collector,
             epoch,
             state,
             changed: Notify::new(),

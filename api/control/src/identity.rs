@@ -1,10 +1,7 @@
 //! Who asks. One user so far: the admin, who may do everything; roles come with the second.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,6 +12,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use model::ids::UserId;
 use model::secret::Secret;
 use store::Store;
+use store::disk::write_secret;
 use store::records::User;
 use tokio::sync::Semaphore;
 
@@ -130,16 +128,10 @@ impl Control {
         };
         let (password, hash) = (password.clone(), hash);
         // The permit goes along: the work goes on where the client does not wait for it.
-        let (matches, _permit) = tokio::task::spawn_blocking(move || {
-            let matches = PasswordHash::new(hash.expose()).is_ok_and(|hash| {
-                Argon2::default()
-                    .verify_password(password.expose().as_bytes(), &hash)
-                    .is_ok()
-            });
-            (matches, permit)
-        })
-        .await
-        .map_err(|error| internal(error.into()))?;
+        let (matches, _permit) =
+            tokio::task::spawn_blocking(move || (is_password(&hash, &password), permit))
+                .await
+                .map_err(|error| internal(error.into()))?;
         match user {
             Some(user) if matches => {
                 self.inner.lockouts.succeeded(&key);
@@ -158,6 +150,13 @@ impl Control {
         Ok(self.store().list_users().await?)
     }
 
+    /// What a refresh token has to carry: it changes with the user's password, and tells nothing of it.
+    pub async fn revocation_mark(&self, user: UserId) -> Result<Option<String>> {
+        let found = self.store().find_user(user).await?;
+        let seal = self.store().seal();
+        Ok(found.map(|user| seal.fingerprint(&("refresh token", user.password_hash.expose()))))
+    }
+
     /// The user that a verified token names, if it still exists.
     pub async fn actor(&self, user: UserId) -> Result<Option<Actor>> {
         let found = self.store().find_user(user).await?;
@@ -166,6 +165,14 @@ impl Control {
             name: user.username,
         }))
     }
+}
+
+fn is_password(hash: &Secret, password: &Secret) -> bool {
+    PasswordHash::new(hash.expose()).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.expose().as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 fn unknown_user_hash() -> anyhow::Result<String> {
@@ -191,6 +198,7 @@ pub(crate) async fn ensure_admin(store: &Store, config: &Config) -> anyhow::Resu
     let file = config.data.join("admin-password");
     match (existing, &config.admin_password) {
         (Some(_), None) => {}
+        (Some(user), Some(password)) if is_password(&user.password_hash, password) => {}
         (Some(user), Some(password)) => {
             store
                 .set_password_hash(user.id, &hash_password(password)?)
@@ -251,22 +259,6 @@ fn new_token_key() -> anyhow::Result<Vec<u8>> {
             return Ok(der.as_bytes().to_vec());
         }
     }
-}
-
-fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let temporary = path.with_extension("new");
-    if temporary.exists() {
-        std::fs::remove_file(&temporary)?;
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    Ok(())
 }
 
 impl From<LoginError> for Error {

@@ -13,8 +13,10 @@ pub mod fleet;
 mod apps;
 mod blobs;
 mod builds;
+mod collector;
 mod control;
 mod deployments;
+mod disk;
 mod droplet_archive;
 mod env;
 mod environment_groups;
@@ -38,8 +40,10 @@ mod tasks;
 
 pub use apps::{AppChange, AppEnv, NewApp};
 pub use builds::BuildRequest;
+pub use collector::Collection;
 pub use control::Control;
 pub use deployments::DeploymentWish;
+pub use disk::Room;
 pub use error::Error;
 pub use failures::{exit_text, failure_text};
 pub use identity::{Actor, LoginError};
@@ -49,9 +53,10 @@ pub use orgs::SpaceFilter;
 pub use packages::ResourceRef;
 pub use processes::{ProcessChange, ProcessFilter, Scale, log_rate_number};
 pub use services::NewServiceInstance;
-pub use settings::{Config, Settings};
+pub use settings::{Bounds, Config, Settings};
 pub use start::How;
 pub use stats::{CellInfo, Counts, IndexState, IndexStats};
+pub use store::collect::AppUsage;
 pub use store::{
     AppFilter, BindingFilter, DeploymentFilter, DropletFilter, EventFilter, LabelNeed, NewRoute,
     PackageFilter, RouteFilter, ServiceInstanceFilter, ServiceInstanceUpdate, TaskFilter,

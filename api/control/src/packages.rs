@@ -31,6 +31,8 @@ const MAX_MATCHES: usize = 5000;
 impl Control {
     pub async fn create_package(&self, actor: &Actor, app: AppId) -> Result<Package> {
         let app = self.app(actor, app).await?;
+        // Before the client sends anything.
+        self.check_room("an upload", 0).await?;
         let package = self.store().insert_package(app.id).await?;
         self.audit_app(
             actor,
@@ -101,6 +103,12 @@ impl Control {
             .map(|resource| resource.sha1.to_lowercase())
             .collect::<Vec<_>>();
         let known = self.store().find_resources(&spaces, &sha1s).await?;
+        let mut packages = known.iter().map(|known| known.package).collect::<Vec<_>>();
+        packages.sort_unstable();
+        packages.dedup();
+        if !packages.is_empty() {
+            self.store().match_packages(&packages).await?;
+        }
         let known = known
             .iter()
             .map(|known| (known.sha1.as_str(), known.size))
@@ -138,7 +146,20 @@ impl Control {
             ));
         }
         let app = self.app(actor, package.app).await?;
+        let known_bytes = matched
+            .iter()
+            .fold(0_u64, |sum, resource| sum.saturating_add(resource.size));
         let borrowed = self.locate(actor, app.space, matched).await?;
+        if !borrowed.is_empty() {
+            self.check_room("this package", known_bytes).await?;
+        }
+        // What it borrows from stays until it has been copied.
+        let _sources = self.store().blobs().hold(
+            borrowed
+                .iter()
+                .map(|file| package_blob(&file.package))
+                .collect::<std::collections::BTreeSet<_>>(),
+        );
         let whole = self.scratch().join(format!("{}.zip", PackageId::random()));
         let result = self
             .finish(&package, app.space, bits, borrowed, &whole)
@@ -158,7 +179,10 @@ impl Control {
                 Ok(package)
             }
             Err(error) => {
-                if !matches!(error, Error::Internal(_)) {
+                if !matches!(
+                    error,
+                    Error::Internal(_) | Error::DiskFull(_) | Error::Busy(_)
+                ) {
                     self.store().fail_package(id, &error.to_string()).await?;
                 }
                 Err(error)
@@ -203,6 +227,8 @@ impl Control {
             .await
             .map_err(Error::internal)?
             .map_err(refused)?;
+        // Until its row names it.
+        let _hold = self.store().blobs().hold([package_blob(&digest)]);
         self.store()
             .blobs()
             .adopt_file(&package_blob(&digest), whole)
@@ -276,6 +302,7 @@ impl Control {
                 let known =
                     known.ok_or_else(|| refused(ArchiveError::MissingFile(path.clone())))?;
                 Ok(Borrowed {
+                    package: known.package,
                     from: self
                         .store()
                         .blobs()
@@ -291,7 +318,15 @@ impl Control {
 
 fn refused(error: ArchiveError) -> Error {
     match error {
+        ArchiveError::Io { ref source, .. } if is_full(source) => Error::DiskFull(error.into()),
         ArchiveError::Io { .. } => Error::internal(error),
         other => Error::Unprocessable(other.to_string()),
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
 }

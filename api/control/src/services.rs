@@ -7,6 +7,7 @@ use store::records::{Binding, Metadata, Page, PageRequest, ServiceInstance};
 use store::{BindingFilter, ServiceInstanceFilter, ServiceInstanceUpdate};
 
 use crate::control::Target;
+use crate::env::limits;
 use crate::error::OrNotFound;
 use crate::{Actor, Control, Error, Result};
 
@@ -21,7 +22,7 @@ pub struct NewServiceInstance {
     pub metadata: Metadata,
 }
 
-/// What an env var can carry, see `MAX_ENV_VALUE_BYTES`: several services share VCAP_SERVICES.
+/// Half of what a variable can carry, see [`crate::env::limits`]: several services share VCAP_SERVICES.
 const MAX_CREDENTIALS_BYTES: usize = 64 * 1024;
 
 impl Control {
@@ -104,6 +105,9 @@ impl Control {
                 .as_ref()
                 .and_then(|url| url.as_deref()),
         )?;
+        if let Some(credentials) = &change.credentials {
+            self.check_bound_apps(id, credentials).await?;
+        }
         let name = change.name.clone().unwrap_or(known.name);
         let instance = self
             .store()
@@ -117,6 +121,35 @@ impl Control {
         )
         .await;
         Ok(instance)
+    }
+
+    /// Refuses credentials with which some app that is bound could not start any more.
+    async fn check_bound_apps(
+        &self,
+        id: ServiceInstanceId,
+        credentials: &Secret<Map<String, Value>>,
+    ) -> Result<()> {
+        let bindings = BindingFilter {
+            service_instances: vec![id],
+            ..BindingFilter::default()
+        };
+        let bindings = self
+            .store()
+            .list_bindings(&bindings, PageRequest::ALL)
+            .await?;
+        for binding in bindings.items {
+            let Some(app) = self.store().find_app(binding.app).await? else {
+                continue;
+            };
+            let mut services = self.surroundings(&app).await?.services;
+            for (_, instance) in services.iter_mut().filter(|(_, known)| known.id == id) {
+                instance.credentials = credentials.clone();
+            }
+            limits::check_whole(&app.env, &services).map_err(|error| {
+                Error::Unprocessable(format!("app '{}' is bound: {error}", app.name))
+            })?;
+        }
+        Ok(())
     }
 
     pub async fn delete_service_instance(
@@ -173,6 +206,9 @@ impl Control {
             name,
             created_us: store::now_us(),
         };
+        let mut services = self.surroundings(&app).await?.services;
+        services.push((binding.clone(), instance.clone()));
+        limits::check_whole(&app.env, &services)?;
         self.store()
             .insert_binding(&binding)
             .await

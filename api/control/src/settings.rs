@@ -19,6 +19,36 @@ pub struct Config {
     /// Sets the first user's password; without it a stored one stays, or a new one is made.
     pub admin_password: Option<Secret>,
     pub version: String,
+    pub bounds: Bounds,
+}
+
+/// How much of the disk the server may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of the disk that stay free, if somebody said how many.
+    pub keep_free: Option<u64>,
+    /// Bytes of all packages together.
+    pub package_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            keep_free: None,
+            package_bytes: store::collect::Rules::DEFAULT.package_bytes,
+        }
+    }
+}
+
+impl Bounds {
+    const MOST_KEPT_FREE: u64 = 1024 * 1024 * 1024;
+
+    /// Bytes to keep free of a disk of `size` bytes: 1 GiB, and of a small disk a twentieth.
+    #[must_use]
+    pub fn floor(&self, size: u64) -> u64 {
+        self.keep_free
+            .unwrap_or_else(|| Self::MOST_KEPT_FREE.min(size / 20))
+    }
 }
 
 /// The same, as clients see it.

@@ -13,7 +13,8 @@ use store::records::{
     Revision, Snapshot,
 };
 
-use crate::env::{self, Surroundings};
+use crate::env::{self, Surroundings, limits};
+use crate::error::OrNotFound as _;
 use crate::{Actor, Control, Error, Result};
 
 /// How a release takes the place of the one before.
@@ -82,6 +83,7 @@ impl Control {
     async fn desire(&self, app: &App) -> Result<()> {
         let (_, lrps) = self.next_release(app).await?;
         self.store().desire_app(app.id, &lrps).await?;
+        self.collector().look_at(app.id);
         Ok(self.fleet().refresh_app(app.id).await?)
     }
 
@@ -100,7 +102,8 @@ impl Control {
             .release(app.id, &to.snapshot, |_| {
                 format!("Rolled back to revision {}.", to.version)
             })
-            .await?;
+            .await
+            .or_not_found("Revision")?;
         let lrps = lrps_of(&processes, &to.snapshot, &revision);
         let update = AppUpdate {
             current_droplet: Some(to.droplet),
@@ -150,6 +153,7 @@ impl Control {
                 .end_deployment(deployment.id, &DeploymentState::Deployed)
                 .await?;
         }
+        self.collector().look_at(app.id);
         self.fleet().refresh_app(app.id).await?;
         Ok(deployment)
     }
@@ -177,7 +181,8 @@ impl Control {
         let revision = self
             .store()
             .release(app.id, &snapshot, |newest| describe(newest, &snapshot))
-            .await?;
+            .await
+            .or_not_found("Droplet")?;
         let lrps = lrps_of(&processes, &snapshot, &revision);
         Ok((revision, lrps))
     }
@@ -227,6 +232,10 @@ fn snapshot(
         };
         let mut env = env::running_env(surroundings, app, process);
         env.set_default("CF_STACK", droplet.image.stack.0.clone());
+        for (name, value) in env.iter() {
+            limits::check_variable(name, value)?;
+        }
+        limits::check_whole(&env, &surroundings.services)?;
         let spec = LrpSpec {
             app_name: app.name.clone(),
             process_type: process.process_type.clone(),

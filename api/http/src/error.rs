@@ -124,6 +124,17 @@ impl ApiError {
         )
     }
 
+    /// With another status.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn caused_by(mut self, cause: Error) -> Self {
+        self.cause = Some(Cause(Arc::new(cause)));
+        self
+    }
+
     pub(crate) fn internal(cause: Arc<dyn StdError + Send + Sync>) -> Self {
         let detail = "An unknown error occurred.";
         let error = Self::new(
@@ -157,6 +168,27 @@ impl From<Error> for ApiError {
                 title::INSUFFICIENT_RESOURCES,
                 detail,
             ),
+            // `cf` shows the text of a 422 as it is.
+            Error::NoRoom(detail) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                170_008,
+                title::INSUFFICIENT_RESOURCES,
+                detail,
+            ),
+            error @ Error::DiskFull(_) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                170_008,
+                title::INSUFFICIENT_RESOURCES,
+                error.to_string(),
+            )
+            .caused_by(error),
+            error @ Error::Busy(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                10015,
+                "CF-ServiceUnavailable",
+                error.to_string(),
+            )
+            .caused_by(error),
             Error::TooLarge(detail) => Self::too_large(detail),
             Error::Unavailable(detail) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -219,6 +251,13 @@ mod tests {
             (Error::NoCapacity("x".into()), 422, 170_008),
             (Error::TooLarge("x".into()), 413, 10008),
             (Error::Unavailable("x".into()), 503, 10015),
+            (Error::NoRoom("x".into()), 422, 170_008),
+            (
+                Error::DiskFull(std::io::Error::other("x").into()),
+                507,
+                170_008,
+            ),
+            (Error::Busy(std::io::Error::other("x").into()), 503, 10015),
         ] {
             let shown = ApiError::from(error);
             assert_eq!(

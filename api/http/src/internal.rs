@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use api_control::Control;
+use api_control::{Control, Error};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, State};
@@ -143,8 +143,18 @@ async fn write_blob(
             .ok_or(std::io::ErrorKind::FileTooLarge)?;
         Ok::<Bytes, std::io::Error>(chunk)
     });
-    state.control.write_blob(&name, content).await?;
-    Ok(StatusCode::CREATED)
+    let written = state
+        .control
+        .write_blob(&name, announced.unwrap_or(0), content)
+        .await;
+    match written {
+        Ok(_) => Ok(StatusCode::CREATED),
+        // A cell tells it from a layer that is refused for what it is.
+        Err(error @ Error::NoRoom(_)) => {
+            Err(ApiError::from(error).with_status(StatusCode::INSUFFICIENT_STORAGE))
+        }
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// The body goes to whoever asked for the stream, as fast as that one reads.

@@ -3,6 +3,7 @@
 mod apps;
 mod bindings;
 mod builds;
+mod collection;
 mod deployments;
 mod domains;
 mod droplets;
@@ -31,6 +32,7 @@ use api_types::Metadata;
 pub(crate) use apps::{app, current_droplet};
 pub(crate) use bindings::{binding, binding_details};
 pub(crate) use builds::build;
+pub(crate) use collection::collection;
 pub(crate) use deployments::deployment;
 pub(crate) use domains::domain;
 pub(crate) use droplets::{droplet, droplet_in_list};

@@ -16,10 +16,10 @@ use crate::error::unknown_request;
 use crate::request::{Api, authenticate};
 use crate::token::{KeyError, Tokens};
 use crate::v3::{
-    absent, apps, bindings, buildpacks, builds, deployments, domains, droplets, environment,
-    environment_groups, events, feature_flags, features, jobs, manifests, orgs, packages,
-    processes, resource_matches, revisions, roles, routes as v3_routes, scaling, service_instances,
-    spaces, stacks, stats, tasks, users,
+    absent, apps, bindings, buildpacks, builds, collection, deployments, domains, droplets,
+    environment, environment_groups, events, feature_flags, features, jobs, manifests, orgs,
+    packages, processes, resource_matches, revisions, roles, routes as v3_routes, scaling,
+    service_instances, spaces, stacks, stats, tasks, users,
 };
 use crate::{context, log_cache, root, uaa, upload};
 
@@ -168,6 +168,8 @@ fn list() -> Vec<Route> {
 
         // The platform
         get("/v3/jobs/{job}", jobs::show),
+        get("/v3/x-collection", collection::show),
+        post("/v3/x-collection", collection::collect),
         get("/v3/audit_events", events::list),
         get("/v3/buildpacks", buildpacks::list),
         get("/v3/stacks", stacks::list),

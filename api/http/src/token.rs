@@ -54,6 +54,15 @@ struct RefreshClaims {
     client_id: String,
     iat: u64,
     exp: u64,
+    /// UAA's name: what it holds changes with the user's password, and then the token is worth nothing.
+    rev_sig: String,
+}
+
+/// Whose refresh token it is, and the mark that it carries.
+#[derive(Debug)]
+pub(crate) struct Refresh {
+    pub(crate) user: UserId,
+    pub(crate) mark: String,
 }
 
 /// A pair of tokens for one actor.
@@ -116,6 +125,7 @@ impl Tokens {
     pub(crate) fn issue(
         &self,
         actor: &Actor,
+        mark: &str,
         grant: &str,
     ) -> Result<Pair, jsonwebtoken::errors::Error> {
         let now = get_current_timestamp();
@@ -146,6 +156,7 @@ impl Tokens {
             client_id: "cf".into(),
             iat: now,
             exp: now + REFRESH_LIFE,
+            rev_sig: mark.to_owned(),
         };
         Ok(Pair {
             access: self.sign(&access)?,
@@ -168,12 +179,15 @@ impl Tokens {
         claims.sub.parse().ok()
     }
 
-    /// Whose refresh token this is.
-    pub(crate) fn verify_refresh(&self, token: &str) -> Option<UserId> {
+    /// Whose refresh token this is; its mark is still to be compared with the user's.
+    pub(crate) fn verify_refresh(&self, token: &str) -> Option<Refresh> {
         let claims = decode::<RefreshClaims>(token, &self.verifying, &self.refresh)
             .ok()?
             .claims;
-        claims.sub.parse().ok()
+        Some(Refresh {
+            user: claims.sub.parse().ok()?,
+            mark: claims.rev_sig,
+        })
     }
 }
 
@@ -210,7 +224,7 @@ mod tests {
     #[test]
     fn access_tokens_have_the_claims_that_cf_needs() {
         let (tokens, actor) = (tokens(1, "http://api.localhost"), actor());
-        let pair = tokens.issue(&actor, "password").expect("signs");
+        let pair = tokens.issue(&actor, "mark", "password").expect("signs");
         let claims = claims(pair.access.expose());
         for name in [
             "exp",
@@ -231,18 +245,17 @@ mod tests {
             "cf would try to revoke it"
         );
         assert_eq!(tokens.verify_access(pair.access.expose()), Some(actor.user));
-        assert_eq!(
-            tokens.verify_refresh(pair.refresh.expose()),
-            Some(actor.user)
-        );
+        let refresh = tokens.verify_refresh(pair.refresh.expose());
+        let refresh = refresh.expect("a refresh token");
+        assert_eq!((refresh.user, refresh.mark.as_str()), (actor.user, "mark"));
     }
 
     #[test]
     fn neither_kind_of_token_passes_for_the_other() {
         let tokens = tokens(1, "http://api.localhost");
-        let pair = tokens.issue(&actor(), "password").expect("signs");
+        let pair = tokens.issue(&actor(), "mark", "password").expect("signs");
         assert_eq!(tokens.verify_access(pair.refresh.expose()), None);
-        assert_eq!(tokens.verify_refresh(pair.access.expose()), None);
+        assert!(tokens.verify_refresh(pair.access.expose()).is_none());
     }
 
     #[test]
@@ -250,7 +263,7 @@ mod tests {
         let ours = tokens(1, "http://api.localhost");
         let actor = actor();
         let valid = ours
-            .issue(&actor, "password")
+            .issue(&actor, "mark", "password")
             .expect("signs")
             .access
             .into_exposed();
@@ -278,7 +291,7 @@ mod tests {
             (
                 "another key",
                 tokens(2, "http://api.localhost")
-                    .issue(&actor, "password")
+                    .issue(&actor, "mark", "password")
                     .expect("signs")
                     .access
                     .into_exposed(),
@@ -286,7 +299,7 @@ mod tests {
             (
                 "another issuer",
                 tokens(1, "http://elsewhere")
-                    .issue(&actor, "password")
+                    .issue(&actor, "mark", "password")
                     .expect("signs")
                     .access
                     .into_exposed(),

@@ -106,9 +106,12 @@ pub(crate) async fn token(
         }
     };
     let grant = form.get("grant_type").unwrap_or_default();
+    let mark = mark(&api, &actor)
+        .await?
+        .ok_or_else(Refusal::bad_credentials)?;
     let pair = api
         .tokens
-        .issue(&actor, grant)
+        .issue(&actor, &mark, grant)
         .map_err(|error| Refusal::internal(Arc::new(error)))?;
     let answer = TokenResponse {
         access_token: pair.access,
@@ -147,14 +150,27 @@ async fn by_refresh_token(api: &Api, form: &Form) -> Result<Actor, Refusal> {
             "The refresh token is invalid or has expired; log in again.",
         )
     };
-    let user = form
+    let refresh = form
         .get("refresh_token")
         .and_then(|token| api.tokens.verify_refresh(token))
         .ok_or_else(invalid)?;
-    match api.control.actor(user).await {
-        Ok(actor) => actor.ok_or_else(invalid),
-        Err(error) => Err(Refusal::internal(Arc::new(error))),
+    let actor = match api.control.actor(refresh.user).await {
+        Ok(actor) => actor.ok_or_else(invalid)?,
+        Err(error) => return Err(Refusal::internal(Arc::new(error))),
+    };
+    if mark(api, &actor).await?.as_ref() == Some(&refresh.mark) {
+        Ok(actor)
+    } else {
+        Err(invalid())
     }
+}
+
+/// What the actor's refresh tokens carry while the password stays the same.
+async fn mark(api: &Api, actor: &Actor) -> Result<Option<String>, Refusal> {
+    api.control
+        .revocation_mark(actor.user)
+        .await
+        .map_err(|error| Refusal::internal(Arc::new(error)))
 }
 
 /// The one client is `cf`, whose secret is empty and known to all.

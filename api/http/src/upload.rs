@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use api_control::ResourceRef;
+use api_control::{Control, ResourceRef};
 use api_types::ResourceMatch;
 use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
@@ -51,20 +51,25 @@ impl Drop for Scratch {
     }
 }
 
-/// Refuses an upload by its announced length before a byte of it is read.
-pub(crate) fn check_length(headers: &HeaderMap) -> Outcome<()> {
+/// How often the disk is looked at while an upload comes in.
+const LOOK_AFTER: u64 = 8 * 1024 * 1024;
+
+/// Refuses an upload by its announced length before a byte of it is read, and gives that length; 0 where none is
+/// announced.
+pub(crate) fn check_length(headers: &HeaderMap) -> Outcome<u64> {
     let length = headers
         .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_BYTES as u64) {
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    if length > MAX_BYTES as u64 {
         Err(too_large())
     } else {
-        Ok(())
+        Ok(length)
     }
 }
 
 /// Reads the parts `resources` and `bits`, in either order; others are passed over.
-pub(crate) async fn receive(mut parts: Multipart, scratch: &Path) -> Outcome<Upload> {
+pub(crate) async fn receive(mut parts: Multipart, control: &Control) -> Outcome<Upload> {
     let mut upload = Upload::default();
     let mut has_resources = false;
     while let Some(part) = parts.next_field().await.map_err(broken)? {
@@ -74,7 +79,7 @@ pub(crate) async fn receive(mut parts: Multipart, scratch: &Path) -> Outcome<Upl
                 has_resources = true;
             }
             Some("bits") if upload.bits.is_none() => {
-                upload.bits = Some(store(part, scratch).await?)
+                upload.bits = Some(store(part, control).await?)
             }
             Some(name @ ("resources" | "bits")) => {
                 return Err(ApiError::unprocessable(format!(
@@ -111,14 +116,22 @@ async fn resources(mut part: Field<'_>) -> Outcome<Vec<ResourceRef>> {
     entries.into_iter().map(resource).collect()
 }
 
-async fn store(mut part: Field<'_>, scratch: &Path) -> Outcome<Scratch> {
-    let file = Scratch(scratch.join(format!("upload-{}", Uuid::new_v4())));
-    let internal = |error: std::io::Error| ApiError::internal(std::sync::Arc::new(error));
-    let mut target = File::create_new(file.path()).await.map_err(internal)?;
+async fn store(mut part: Field<'_>, control: &Control) -> Outcome<Scratch> {
+    let name = format!("upload-{}", Uuid::new_v4());
+    let file = Scratch(control.scratch().join(name));
+    let failed = |error: std::io::Error| ApiError::from(api_control::Error::file(error));
+    let mut target = File::create_new(file.path()).await.map_err(failed)?;
+    let (mut written, mut looked) = (0, 0);
     while let Some(chunk) = part.chunk().await.map_err(broken)? {
-        target.write_all(&chunk).await.map_err(internal)?;
+        target.write_all(&chunk).await.map_err(failed)?;
+        written += chunk.len() as u64;
+        // Others write too, and a length need not be announced.
+        if written - looked >= LOOK_AFTER {
+            looked = written;
+            control.check_room("this upload", 0).await?;
+        }
     }
-    target.flush().await.map_err(internal)?;
+    target.flush().await.map_err(failed)?;
     Ok(file)
 }
 
@@ -202,7 +215,7 @@ mod tests {
     #[test]
     fn announced_lengths_are_checked_first() {
         let mut headers = HeaderMap::new();
-        assert!(check_length(&headers).is_ok());
+        assert_eq!(check_length(&headers).expect("none"), 0);
         headers.insert(
             header::CONTENT_LENGTH,
             http::HeaderValue::from(MAX_BYTES as u64),

@@ -5,6 +5,7 @@ pub(crate) mod apps;
 pub(crate) mod bindings;
 pub(crate) mod buildpacks;
 pub(crate) mod builds;
+pub(crate) mod collection;
 pub(crate) mod deployments;
 pub(crate) mod domains;
 pub(crate) mod droplets;

@@ -31,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(30);
 /// As Diego's downloader tries.
 const ATTEMPTS: u32 = 4;
-const MAX_ERROR_TEXT: usize = 500;
+const MAX_ERROR_TEXT: usize = 2_000;
 
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -62,6 +62,9 @@ pub(crate) enum ServerError {
         status: StatusCode,
         text: String,
     },
+    /// The server's disk is nearly full; the text is for whoever pushed.
+    #[error("{0}")]
+    NoRoom(String),
     #[error("{request} sent more than {limit} bytes")]
     TooLarge { request: String, limit: u64 },
     #[error("{request} failed on the local file")]
@@ -77,7 +80,7 @@ impl ServerError {
         match self {
             Self::Connect { .. } | Self::Broken { .. } | Self::TimedOut { .. } => true,
             Self::Status { status, .. } => status.is_server_error(),
-            Self::TooLarge { .. } | Self::File { .. } => false,
+            Self::NoRoom(_) | Self::TooLarge { .. } | Self::File { .. } => false,
         }
     }
 }
@@ -291,6 +294,9 @@ impl Answer {
                 break;
             }
         }
+        if self.response.status() == StatusCode::INSUFFICIENT_STORAGE {
+            return ServerError::NoRoom(detail(&text));
+        }
         let text = String::from_utf8_lossy(&text).into_owned();
         ServerError::Status {
             request: self.name,
@@ -298,6 +304,15 @@ impl Answer {
             text,
         }
     }
+}
+
+/// The text of the API's own error, for people.
+fn detail(body: &[u8]) -> String {
+    let json = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    let detail = json["errors"][0]["detail"].as_str();
+    detail
+        .unwrap_or("E-DISK the server's disk is full")
+        .to_owned()
 }
 
 async fn retry<T, F: Future<Output = Result<T, ServerError>>>(

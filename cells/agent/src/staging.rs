@@ -253,7 +253,7 @@ impl<E: Engine> Life<E> {
         match read {
             Ok(output::Output::Built(image)) => match self.store(&image, &results.path).await {
                 Ok(()) => TaskOutcome::Staged { image },
-                Err(message) => internal(message),
+                Err(failure) => failed(failure),
             },
             // A tool that the kernel killed is reported as failed by the lifecycle, which cannot know why.
             _ if ended.oom_killed => failed(StagingFailure::OutOfMemory {
@@ -284,7 +284,11 @@ impl<E: Engine> Life<E> {
     }
 
     /// Checks every layer and brings those to the server that it lacks.
-    async fn store(&self, image: &model::droplet::Image, results: &Path) -> Result<(), String> {
+    async fn store(
+        &self,
+        image: &model::droplet::Image,
+        results: &Path,
+    ) -> Result<(), StagingFailure> {
         let out = results.join("layers");
         let bytes: u64 = image.layers.iter().map(|layer| layer.compressed_size).sum();
         self.note(format!(

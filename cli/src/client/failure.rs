@@ -61,6 +61,7 @@ fn classify(status: StatusCode, entry: &ErrorEntry, path: &str) -> (&'static str
         404 => ("E-NOTFOUND", Exit::NotFound),
         409 => ("E-CONFLICT", Exit::Conflict),
         429 => ("E-BUSY", Exit::TryAgain),
+        507 => ("E-DISK", Exit::Quota),
         502..=504 => ("E-SERVER", Exit::Unavailable),
         400..=499 => {
             if name == title::INSUFFICIENT_RESOURCES || says(&["fits no cell"]) {

@@ -1,8 +1,9 @@
 //! From decisions to orders, and from results to the store.
 
+use model::droplet::Image;
 use model::ids::{AppId, DropletId, EventId, InstanceId, TaskId};
 use model::instance::Exit;
-use model::protocol::cell::{InstanceSpec, StagingSpec, TaskSpec};
+use model::protocol::cell::{InstanceSpec, StagingSpec, TaskSpec, layer_blob};
 use model::task::{StagingFailure, TaskOutcome};
 use serde_json::json;
 use std::time::Duration;
@@ -102,15 +103,16 @@ pub(super) async fn task_spec(
     }))
 }
 
-/// Writes down how a task ended, once: a repeated report changes nothing.
+/// Writes down how a task ended, once: a repeated report changes nothing. Returns its app, where something of it changed.
 pub(super) async fn finish_task(
     store: &Store,
     task: TaskId,
     outcome: TaskOutcome,
     teller: TaskTeller,
-) -> Result<(), store::Error> {
+) -> Result<Option<AppId>, store::Error> {
     if let Some(build) = store.find_build_by_task(task).await? {
-        return finish_build(store, &build, outcome).await;
+        finish_build(store, &build, outcome).await?;
+        return Ok(Some(build.app));
     }
     let end = match failures::task_failure(&outcome) {
         None => TaskState::Succeeded,
@@ -123,10 +125,10 @@ pub(super) async fn finish_task(
                 app.guid = %ended.app, task.guid = %task, task.sequence = ended.sequence, state = ended.state.name(),
                 pruned = finished.pruned, "a task has ended"
             );
-            Ok(())
+            Ok(Some(ended.app))
         }
         // It has ended before, is another cell's, or went with its app.
-        Err(store::Error::Missing) => Ok(()),
+        Err(store::Error::Missing) => Ok(None),
         Err(other) => Err(other),
     }
 }
@@ -138,6 +140,12 @@ async fn finish_build(
     outcome: TaskOutcome,
 ) -> Result<(), store::Error> {
     let staged = match outcome {
+        // A build's layers are kept from the collector while it is under way; a droplet without them would never start.
+        TaskOutcome::Staged { image } if !has_layers(store, &image).await? => {
+            Staged::Failed(StagingFailure::Internal {
+                message: "a layer of the new droplet is not stored; push again".into(),
+            })
+        }
         TaskOutcome::Staged { image } => Staged::Droplet(Droplet {
             id: DropletId::random(),
             app: build.app,
@@ -157,6 +165,20 @@ async fn finish_build(
         Ok(_) | Err(store::Error::Missing) => Ok(()),
         Err(other) => Err(other),
     }
+}
+
+async fn has_layers(store: &Store, image: &Image) -> Result<bool, store::Error> {
+    for layer in &image.layers {
+        if store
+            .blobs()
+            .size(&layer_blob(&layer.diff_id))
+            .await?
+            .is_none()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes a crash down as an audit event, with what it made of the count of its index. The event's id is the instance's: a

@@ -111,13 +111,15 @@ impl Fleet {
         }
     }
 
-    pub(super) async fn finish_task(
+    pub(crate) async fn finish_task(
         &self,
         task: TaskId,
         outcome: TaskOutcome,
         teller: TaskTeller,
     ) -> store::Result<()> {
-        orders::finish_task(&self.inner.store, task, outcome, teller).await?;
+        if let Some(app) = orders::finish_task(&self.inner.store, task, outcome, teller).await? {
+            self.inner.collector.look_at(app);
+        }
         let mut state = self.state();
         let on = state.scheduler.task(task).and_then(|view| view.cell);
         // What another cell says of it frees nothing where it runs.

@@ -16,6 +16,7 @@ async fn control(data: &std::path::Path) -> Control {
         admin_user: "admin".into(),
         admin_password: Some(String::from("a password").into()),
         version: "0.0.0".into(),
+        bounds: api_control::Bounds::default(),
     };
     Control::open(config).await.expect("opens")
 }

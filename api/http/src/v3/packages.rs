@@ -84,13 +84,14 @@ pub(crate) async fn upload(
     headers: HeaderMap,
     parts: Result<Multipart, MultipartRejection>,
 ) -> Outcome<Json<Package>> {
-    upload::check_length(&headers)?;
+    let length = upload::check_length(&headers)?;
     let parts = parts.map_err(|_| {
         ApiError::unreadable("the body must be multipart/form-data with a part 'bits'")
     })?;
     // Unknown packages are refused before a gigabyte is read for them.
     ask.control.package(&ask.actor, id).await?;
-    let received = upload::receive(parts, ask.control.scratch()).await?;
+    ask.control.check_room("this upload", length).await?;
+    let received = upload::receive(parts, &ask.control).await?;
     let bits = received.bits.as_ref().map(|bits| bits.path().to_owned());
     let package = ask
         .control

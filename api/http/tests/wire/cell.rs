@@ -45,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) tasks: Vec<TaskSpec>,
     /// Tasks that run on until they are cancelled.
     open: BTreeSet<TaskId>,
+    /// Layers of instances that the server did not have.
+    pub(crate) missing: Vec<Digest>,
     logs: Vec<LogLine>,
 }
 
@@ -145,6 +147,16 @@ impl Cell {
     pub(crate) async fn obey(&self, frames: &mut Frames, order: OrderBody) {
         match order {
             OrderBody::Run(spec) => {
+                for layer in &spec.layers {
+                    let blob = layer_blob(&layer.diff_id);
+                    if self.blob(Method::GET, &blob, Body::empty()).await.0 != StatusCode::OK {
+                        self.seen
+                            .lock()
+                            .expect("no panic")
+                            .missing
+                            .push(layer.diff_id);
+                    }
+                }
                 let address = "10.9.0.2:8080".parse().expect("an address");
                 say(
                     frames,
@@ -266,12 +278,14 @@ impl Cell {
         let diff_id: Digest = format!("sha256:{}", "0a".repeat(32))
             .parse()
             .expect("a digest");
-        assert_eq!(
-            self.blob(Method::PUT, &layer_blob(&diff_id), Body::from(LAYER))
-                .await
-                .0,
-            StatusCode::CREATED
-        );
+        // One layer that all builds share, and one of its own, which the server lacks unless the source is the same.
+        for digest in [diff_id, spec.package] {
+            let blob = layer_blob(&digest);
+            if self.blob(Method::HEAD, &blob, Body::empty()).await.0 == StatusCode::NOT_FOUND {
+                let stored = self.blob(Method::PUT, &blob, Body::from(LAYER)).await;
+                assert_eq!(stored.0, StatusCode::CREATED);
+            }
+        }
         let mut seen = self.seen.lock().expect("no panic");
         seen.packages.push(package.1);
         seen.staged.push(spec.clone());
@@ -287,12 +301,17 @@ impl Cell {
             .extend([line(1_000, "detected java"), line(2_000, "done")]);
         Image {
             stack: Stack(STACK.into()),
-            layers: vec![Layer {
-                kind: LayerKind::App,
+            layers: [
+                (LayerKind::Dependencies, diff_id),
+                (LayerKind::App, spec.package),
+            ]
+            .map(|(kind, diff_id)| Layer {
+                kind,
                 diff_id,
                 size: 100,
                 compressed_size: LAYER.len() as u64,
-            }],
+            })
+            .into(),
             process_types: BTreeMap::from([("web".to_owned(), "java -jar app.jar".to_owned())]),
             buildpacks: vec![UsedBuildpack {
                 name: "java".into(),

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::world::World;
+use crate::world::{Options, World};
 
 #[tokio::test]
 async fn cf_finds_its_way_from_the_root_document_to_a_target() {
@@ -185,4 +185,30 @@ async fn requests_without_or_with_a_bad_token_hear_what_cf_knows() {
         (bad.status, bad.json()["errors"][0]["title"].clone()),
         (StatusCode::UNAUTHORIZED, json!("CF-InvalidAuthToken"))
     );
+}
+
+#[tokio::test]
+async fn refresh_tokens_end_when_the_password_changes() {
+    let world = World::new().await;
+    let form = "grant_type=password&username=admin&password=correct%20horse";
+    let tokens = Client::ok(&world.client.form("/oauth/token", form).await);
+    let refresh = format!(
+        "grant_type=refresh_token&refresh_token={}",
+        tokens["refresh_token"].as_str().expect("a token")
+    );
+    // The same password once more changes nothing.
+    let world = world.restarted().await;
+    Client::ok(&world.client.form("/oauth/token", &refresh).await);
+    let password = "battery staple";
+    let world = world
+        .restarted_with(Options {
+            password,
+            ..Options::default()
+        })
+        .await;
+    let refused = world.client.form("/oauth/token", &refresh).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{refused:?}");
+    assert_eq!(refused.json()["error"], "invalid_token");
+    let form = "grant_type=password&username=admin&password=battery%20staple";
+    Client::ok(&world.client.form("/oauth/token", form).await);
 }

@@ -3,6 +3,7 @@
 mod canary;
 mod cell;
 mod client;
+mod collection;
 mod conventions;
 mod drain;
 mod internal;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use api_control::{Config, Control};
+use api_control::{Bounds, Config, Control};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
@@ -14,6 +14,22 @@ use crate::cell::Cell;
 use crate::client::Client;
 
 pub(crate) const PASSWORD: &str = "correct horse";
+
+/// What a server is started with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) password: &'static str,
+    pub(crate) bounds: Bounds,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            password: PASSWORD,
+            bounds: Bounds::default(),
+        }
+    }
+}
 
 pub(crate) struct World {
     pub(crate) control: Control,
@@ -29,11 +45,15 @@ pub(crate) struct World {
 impl World {
     /// Nobody is logged in, no cell is there.
     pub(crate) async fn new() -> Self {
-        Self::on(tempfile::tempdir().expect("a folder")).await
+        Self::on(tempfile::tempdir().expect("a folder"), Options::default()).await
     }
 
     /// The server ends and another begins on the same data.
     pub(crate) async fn restarted(self) -> Self {
+        self.restarted_with(Options::default()).await
+    }
+
+    pub(crate) async fn restarted_with(self, options: Options) -> Self {
         let Self {
             control,
             client,
@@ -58,19 +78,20 @@ impl World {
         .await;
         drop(lock);
         std::fs::remove_file(data.path().join("internal.sock")).expect("removes");
-        let mut world = Self::on(data).await;
+        let mut world = Self::on(data, options).await;
         world.client.token = token;
         world
     }
 
-    async fn on(data: TempDir) -> Self {
+    async fn on(data: TempDir, options: Options) -> Self {
         let config = Config {
             data: data.path().to_owned(),
             domain: "localhost".into(),
             front_port: 8080,
             admin_user: "admin".into(),
-            admin_password: Some(String::from(PASSWORD).into()),
+            admin_password: Some(options.password.to_owned().into()),
             version: "1.2.3".into(),
+            bounds: options.bounds,
         };
         let control = Control::open(config).await.expect("opens");
         let shutdown = CancellationToken::new();

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cell::{blocking, text_of};
 use crate::layers::{self, Layers};
 use crate::logs::cut;
-use crate::server::Server;
+use crate::server::{Server, ServerError};
 
 const MAX_RESULT_BYTES: u64 = 1024 * 1024;
 const MAX_PROCESS_TYPES: usize = 64;
@@ -131,7 +131,7 @@ fn bounded(mut failure: StagingFailure) -> StagingFailure {
             .into_iter()
             .chain(hint)
             .for_each(shorten),
-        F::Internal { message } => shorten(message),
+        F::Internal { message } | F::DiskFull { message } => shorten(message),
         F::NoCapacity { message } => shorten(message),
         F::OutOfMemory { .. } | F::OutOfDisk { .. } | F::CellLost => {}
     }
@@ -152,16 +152,23 @@ pub(super) async fn store_layer(
     server: &Server,
     layer: &Layer,
     folder: &Path,
-) -> Result<(), String> {
+) -> Result<(), StagingFailure> {
+    let internal = |message| StagingFailure::Internal { message };
+    let refused = |error: ServerError| match error {
+        ServerError::NoRoom(message) => StagingFailure::DiskFull { message },
+        other => internal(text_of(&other)),
+    };
     let blob = layer_blob(&layer.diff_id);
-    let stored = server.has(&blob).await.map_err(|error| text_of(&error))?;
+    let stored = server.has(&blob).await.map_err(refused)?;
     let cached = cache.contains(layer.diff_id);
     if stored && cached {
         return Ok(());
     }
     let file = folder.join(format!("{}.tar.zst", layer.diff_id.hex()));
     let (folder, at, declared) = (folder.to_owned(), file.clone(), layer.compressed_size);
-    blocking(move || packed(&folder, &at, declared)).await?;
+    blocking(move || packed(&folder, &at, declared))
+        .await
+        .map_err(internal)?;
     if cached {
         // The bytes in the cache are good, but those that would be stored are others.
         let (layer, at) = (layer.clone(), file.clone());
@@ -171,18 +178,16 @@ pub(super) async fn store_layer(
                 format!("layer {} is not usable: {}", layer.diff_id, text_of(&error))
             })
         })
-        .await?;
+        .await
+        .map_err(internal)?;
     } else {
         cache
             .import(layer, &file)
             .await
-            .map_err(|error| text_of(&error))?;
+            .map_err(|error| internal(text_of(&error)))?;
     }
     if !stored {
-        server
-            .upload(&blob, &file)
-            .await
-            .map_err(|error| text_of(&error))?;
+        server.upload(&blob, &file).await.map_err(refused)?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cell::{Cell, STACK};
 use super::chance::Chance;
+use crate::collector::Collector;
 use crate::fleet::{Clock, Fleet};
 use crate::route_feed::RouteFeed;
 use crate::settings::{Config, Settings};
@@ -73,6 +74,7 @@ impl World {
             admin_user: "admin".into(),
             admin_password: None,
             version: "0".into(),
+            bounds: crate::Bounds::default(),
         }
         .settings();
         let mut world = Self {
@@ -99,7 +101,15 @@ impl World {
             at: AT,
         };
         let (store, settings) = (self.store.clone(), self.settings.clone());
-        let fleet = Fleet::with_clock(store, settings, RouteFeed::new(vec![]), epoch, clock);
+        let collector = Collector::new(store.clone(), crate::Bounds::default());
+        let fleet = Fleet::with_clock(
+            store,
+            settings,
+            RouteFeed::new(vec![]),
+            collector,
+            epoch,
+            clock,
+        );
         let mut tasks = JoinSet::new();
         let driven = fleet.clone();
         tasks.spawn(async move { driven.run(CancellationToken::new()).await });
