@@ -21,6 +21,9 @@ mod normalise;
 mod unpack;
 mod zip_directory;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 const USAGE: &str = "usage: slipway lifecycle build --spec FILE\n       slipway lifecycle launch --home DIR -- COMMAND\n";
 
 /// Runs `slipway lifecycle ARGS`; the answer is the exit status. `launch` only returns where it could not start.

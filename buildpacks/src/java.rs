@@ -5,6 +5,8 @@
 
 mod artifact;
 mod class_file;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod jar;
 mod jdk;
 mod main_class;

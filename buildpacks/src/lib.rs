@@ -17,6 +17,9 @@ pub mod source;
 
 mod command;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 pub use contract::{BuildContext, BuildFailure, BuildOutput, Buildpack, Detection, LayerSource};
 pub use source::Source;
 

@@ -80,7 +80,7 @@ pub(crate) fn of(source: &Source) -> Result<Option<BTreeMap<String, String>>, Bu
 /// Heroku's grammar, a line `type: command` each, which keeps colons and `#` inside commands; and of the YAML that Cloud
 /// Foundry reads: document markers, quoted keys and values, indentation, block scalars. An error is a line number, from 1,
 /// and what is wrong there.
-fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, String)> {
+pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, String)> {
     let mut process_types = BTreeMap::new();
     let mut lines = text
         .trim_start_matches('\u{feff}')

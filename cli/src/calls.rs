@@ -80,6 +80,14 @@ impl Client {
     }
 }
 
+const NO_ROOM: (&str, Exit) = ("E-CAPACITY", Exit::Quota);
+
+fn speaks_of_a_taken_route(detail: &str) -> bool {
+    let taken = ["already exists", "reserved", "in use"];
+    detail.contains("the platform's own address")
+        || detail.contains("route") && taken.iter().any(|words| detail.contains(words))
+}
+
 fn job_failure(job: &Job) -> CliError {
     let (code, exit) = match job.operation.as_str() {
         "space.apply_manifest" => ("E-MANIFEST", Exit::Usage),
@@ -88,21 +96,14 @@ fn job_failure(job: &Job) -> CliError {
     let Some(first) = job.errors.first() else {
         return CliError::new(code, exit, "the job failed and the server gave no reason");
     };
-    let lower = first.detail.to_ascii_lowercase();
-    let no_room = first.title == api_types::details::title::INSUFFICIENT_RESOURCES
-        || lower.contains("fits no cell");
-    let (code, exit) = if no_room {
-        ("E-CAPACITY", Exit::Quota)
-    } else if lower.contains("quota") || lower.contains("insufficient") {
-        ("E-QUOTA", Exit::Quota)
-    } else if lower.contains("route")
-        && (lower.contains("already exists")
-            || lower.contains("reserved")
-            || lower.contains("in use"))
-    {
-        ("E-ROUTE", Exit::Conflict)
-    } else {
-        (code, exit)
+    let (code, exit) = match first.detail.to_ascii_lowercase() {
+        _ if first.title == api_types::details::title::INSUFFICIENT_RESOURCES => NO_ROOM,
+        detail if detail.contains("fits no cell") => NO_ROOM,
+        detail if detail.contains("quota") || detail.contains("insufficient") => {
+            ("E-QUOTA", Exit::Quota)
+        }
+        detail if speaks_of_a_taken_route(&detail) => ("E-ROUTE", Exit::Conflict),
+        _ => (code, exit),
     };
     let error = CliError::from_text(&first.detail, code, exit);
     error.lines(job.errors.iter().skip(1).map(|other| other.detail.clone()))

@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::client::Query;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Outcome};
+use crate::push::KEPT;
+use crate::start;
 use crate::ui::seconds;
 
 /// `cf`'s startup timeout.
@@ -112,17 +114,16 @@ pub(crate) async fn follow(cx: &Context, app: &App, guid: &str) -> Outcome<Reach
 
 fn ended(app: &App, deployment: &Deployment, reason: &str) -> CliError {
     let error = match &deployment.status.details.error {
-        Some(cause) => CliError::from_text(&format!("web {cause}"), "E-START", Exit::Start),
+        Some(cause) => {
+            CliError::from_text(&format!("web {cause}"), start::code_of(cause), Exit::Start)
+        }
         None => {
             let message = format!("the deployment ended as {reason}");
             CliError::new("E-START", Exit::Start, message)
         }
     };
     error
-        .lines([
-            "kept       the release before is still live; nothing changed for your users"
-                .to_owned(),
-        ])
+        .lines([KEPT.to_owned()])
         .hint(format!("slipway logs {} --recent", app.name))
 }
 

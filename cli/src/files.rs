@@ -1,6 +1,8 @@
 //! Which files a push sends: the tree or archive without what is ignored, with checksums and modes.
 
 mod archive;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod ignored;
 mod pack;
 mod tree;

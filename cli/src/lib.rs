@@ -29,6 +29,9 @@ mod start;
 mod task;
 mod ui;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser};

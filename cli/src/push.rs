@@ -18,6 +18,7 @@ use model::manifest::Manifest;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
+pub(crate) use apply::habitual_name;
 pub(crate) use options::PushOptions;
 
 use crate::context::Context;
@@ -44,6 +45,10 @@ pub(crate) struct PlannedApp {
     pub(crate) path: PathBuf,
     pub(crate) path_reason: &'static str,
 }
+
+/// What a failed push of a running app leaves.
+pub(crate) const KEPT: &str =
+    "kept       the release before is still live; nothing changed for your users";
 
 pub(crate) async fn push(cx: &Context, options: &PushOptions) -> Outcome {
     cx.ui.begin_stream();
@@ -94,7 +99,15 @@ async fn push_app(
         }
         return report::not_started(cx, &planned.name, &package);
     }
-    let droplet = stage::stage(cx, &app.guid, &package).await?;
+    let droplet = stage::stage(cx, &app.guid, &package)
+        .await
+        .map_err(|error| {
+            if app.state == AppState::Started {
+                error.lines([KEPT.to_owned()])
+            } else {
+                error
+            }
+        })?;
     if options.task {
         stop(cx, app).await?;
         set_droplet(cx, app, &droplet).await?;

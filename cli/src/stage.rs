@@ -180,7 +180,8 @@ fn failure(text: &str, last_lines: &[String]) -> CliError {
         _ => ("E-BUILD", Exit::Build, &[]),
     };
     let mut error = CliError::from_text(body, code, exit);
-    if error.evidence.is_empty() {
+    // What names the way out needs no output of a tool.
+    if error.evidence.is_empty() && error.hints.is_empty() {
         error = error.lines(last_lines.iter().cloned());
     }
     if error.hints.is_empty() {

@@ -1,6 +1,7 @@
 //! Waiting until an app runs, and finding out why it does not.
 
 mod explain;
+mod unbound;
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use serde_json::json;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::ui::seconds;
-use explain::{code_of, explain};
+pub(crate) use explain::code_of;
+use explain::explain;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Cloud Foundry's start timeout where a process sets none, seconds.

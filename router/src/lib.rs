@@ -23,5 +23,8 @@ mod table;
 mod table_file;
 mod upstream;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 pub use config::{Bounds, Config, InvalidNetwork, Network};
 pub use front::run;

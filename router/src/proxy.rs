@@ -5,6 +5,8 @@ mod body;
 mod client;
 mod failure;
 mod forward;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod headers;
 mod plain;
 mod request_filter;

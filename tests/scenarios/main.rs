@@ -7,6 +7,7 @@ mod bad_input;
 mod bounds;
 mod canary;
 mod deploy;
+mod explained;
 mod life;
 mod limits;
 mod release;

@@ -17,7 +17,7 @@ pub fn failure_text(failure: &StagingFailure) -> (&'static str, String) {
         } => {
             let mut text = format!(
                 "no buildpack recognised this app\n  looked for {}\n  found      {}",
-                looked_for.join(" "),
+                looked_for.join("; "),
                 if found.is_empty() {
                     "nothing: the package is empty".to_owned()
                 } else {
@@ -129,13 +129,11 @@ pub fn exit_text(exit: &Exit) -> String {
             listening,
         } => {
             format!(
-                "never became healthy: check '{check}' did not pass in {timeout_s} s{}",
+                "was not healthy in {timeout_s} s: {check}{}",
                 listening_text(listening)
             )
         }
-        ExitReason::BecameUnhealthy { check } => {
-            format!("became unhealthy: check '{check}' failed")
-        }
+        ExitReason::BecameUnhealthy { check } => format!("became unhealthy: {check}"),
         ExitReason::NotStarted { message } => format!("did not start: {message}"),
         ExitReason::Lost { message } => format!("was lost: {message}"),
     };
@@ -143,6 +141,12 @@ pub fn exit_text(exit: &Exit) -> String {
     if let ExitReason::OutOfDisk { limit_bytes, .. } = exit.reason {
         let larger = Megabytes(mib(limit_bytes).saturating_mul(2));
         let _ = write!(text, "\n  try        slipway push -k {larger}");
+    }
+    if matches!(exit.reason, ExitReason::NeverHealthy { .. }) {
+        // The flags are those of `slipway push` and `cf push`.
+        text.push_str(
+            "\n  try        listen on 0.0.0.0:$PORT  |  -u process  for a worker  |  -t 120  for a slow start",
+        );
     }
     text
 }
@@ -196,7 +200,7 @@ fn command_failure(exit: &Exit) -> Option<String> {
 
 fn listening_text(listening: &[Listener]) -> String {
     if listening.is_empty() {
-        return "\n  listening  on nothing; the app must listen on 0.0.0.0:$PORT".into();
+        return "\n  listening  on nothing".into();
     }
     let sockets = listening.iter().map(|listener| {
         let process = match (&listener.command, listener.pid) {
@@ -204,12 +208,14 @@ fn listening_text(listening: &[Listener]) -> String {
             (Some(command), None) => format!("{command} on "),
             _ => String::new(),
         };
-        format!("{process}{}", listener.address)
+        let reach = if listener.address.ip().is_loopback() {
+            " (not 0.0.0.0, so only inside the instance)"
+        } else {
+            ""
+        };
+        format!("{process}{}{reach}", listener.address)
     });
-    format!(
-        "\n  listening  {}; the app must listen on 0.0.0.0:$PORT",
-        sockets.collect::<Vec<_>>().join(", ")
-    )
+    format!("\n  listening  {}", sockets.collect::<Vec<_>>().join(", "))
 }
 
 fn push_lines(text: &mut String, lines: &[String]) {
@@ -325,7 +331,7 @@ mod tests {
         let (title, text) = failure_text(&failure);
         assert_eq!(title, "NoAppDetectedError");
         assert!(
-            text.contains("pom.xml *.jar")
+            text.contains("pom.xml; *.jar")
                 && text.contains("README.md")
                 && text.contains("-p service-a"),
             "{text}"

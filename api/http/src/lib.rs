@@ -30,6 +30,9 @@ mod upload;
 mod urls;
 mod v3;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 pub use admin::admin;
 pub use internal::internal;
 pub use routes::api;

@@ -88,6 +88,11 @@ impl Wanted {
     }
 }
 
+#[cfg(feature = "fuzz")]
+pub(crate) fn limit(query: &str) -> Option<u32> {
+    Some(Wanted::parse(query).ok()?.selection.limit)
+}
+
 fn envelope(line: LogLine) -> Envelope {
     let kind = match line.stream {
         OutputStream::Out => LogKind::Out,

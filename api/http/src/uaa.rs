@@ -137,8 +137,14 @@ async fn by_password(api: &Api, headers: &HeaderMap, form: &Form) -> Result<Acto
         .authenticate(username, &password, client_address(headers))
         .await
         .map_err(|error| match error {
-            LoginError::Wrong { .. } => Refusal::bad_credentials(),
-            LoginError::Locked { .. } => Refusal::unauthorized("unauthorized", LOCKED),
+            LoginError::Wrong { tries_left } => Refusal {
+                tries_left: Some(tries_left),
+                ..Refusal::bad_credentials()
+            },
+            LoginError::Locked { wait_s } => Refusal {
+                wait_s: Some(wait_s),
+                ..Refusal::unauthorized("unauthorized", LOCKED)
+            },
             error @ LoginError::Internal(_) => Refusal::internal(Arc::new(error)),
         })
 }
@@ -234,6 +240,8 @@ pub(crate) struct Refusal {
     status: StatusCode,
     error: &'static str,
     description: &'static str,
+    tries_left: Option<u32>,
+    wait_s: Option<u64>,
     cause: Option<Cause>,
 }
 
@@ -243,6 +251,8 @@ impl Refusal {
             status: StatusCode::UNAUTHORIZED,
             error,
             description,
+            tries_left: None,
+            wait_s: None,
             cause: None,
         }
     }
@@ -252,6 +262,8 @@ impl Refusal {
             status: StatusCode::BAD_REQUEST,
             error,
             description,
+            tries_left: None,
+            wait_s: None,
             cause: None,
         }
     }
@@ -267,6 +279,8 @@ impl Refusal {
             status,
             error: "server_error",
             description: "An unknown error occurred.",
+            tries_left: None,
+            wait_s: None,
             cause: Some(Cause(cause)),
         }
     }
@@ -277,6 +291,8 @@ impl IntoResponse for Refusal {
         let body = TokenError {
             error: self.error.into(),
             error_description: self.description.into(),
+            tries_left: self.tries_left,
+            wait_seconds: self.wait_s,
         };
         let mut response = (self.status, Json(body)).into_response();
         if let Some(cause) = self.cause {

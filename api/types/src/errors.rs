@@ -40,4 +40,10 @@ pub struct TokenError {
     pub error: String,
     #[serde(default)]
     pub error_description: String,
+    /// Slipway's own: wrong passwords that are left before a wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries_left: Option<u32>,
+    /// Slipway's own: seconds until the next password is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u64>,
 }

@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use crate::durable;
 use crate::server::{Server, ServerError};
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod gate;
 mod names;
 mod unpack;

@@ -35,5 +35,8 @@ mod strangers;
 mod task;
 mod watch;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+
 pub use agent::Agent;
 pub use config::{Budgets, Config, HostSettings};

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Budgets;
 use crate::{clock, durable};
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod merge;
 mod read;
 mod record;

@@ -18,6 +18,8 @@ use crate::task::{Start, Task};
 use crate::watch::{Meter, terminate};
 
 mod caches;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod maven;
 mod output;
 mod prepare;

@@ -26,7 +26,8 @@ pub(super) fn read(
     for other in errors.iter().skip(1) {
         error.evidence.push(other.detail.clone());
     }
-    if status.is_server_error() {
+    // What the router says of an absent server is in no log of that server.
+    if status.is_server_error() && !headers.contains_key("x-cf-routererror") {
         error = with_request_id(error, headers);
     }
     error
@@ -35,7 +36,10 @@ pub(super) fn read(
 fn of_entry(status: StatusCode, entry: &ErrorEntry, path: &str) -> CliError {
     let detail = entry.detail.as_str();
     let (code, exit) = classify(status, entry, path);
-    let error = CliError::from_text(detail, code, exit);
+    let mut error = CliError::from_text(detail, code, exit);
+    if status == StatusCode::UNAUTHORIZED {
+        error.message = format!("the server does not accept the token: {}", error.message);
+    }
     match status.as_u16() {
         401 => error
             .hint("slipway login")
@@ -73,6 +77,7 @@ fn classify(status: StatusCode, entry: &ErrorEntry, path: &str) -> (&'static str
                 "route is reserved",
                 "reserved for the platform",
                 "route is in use",
+                "the platform's own address",
             ]) {
                 ("E-ROUTE", Exit::Conflict)
             } else if says(&[

@@ -71,20 +71,8 @@ impl Client {
             ("username", user),
             ("password", password.expose().as_str()),
         ];
-        self.token_call(&form).await?.map_err(|refusal| {
-            let locked = refusal.error_description.contains("locked");
-            let message = if locked {
-                "the account is locked after too many failed tries"
-            } else {
-                "user or password not accepted"
-            };
-            CliError::new("E-CRED", Exit::Login, message)
-                .lines([
-                    "the admin's first password is in admin-password in the server's data folder"
-                        .to_owned(),
-                ])
-                .hint(format!("slipway login -a {} -u {user}", self.api()))
-        })
+        let refused = |refusal| wrong_credentials(self.api(), user, &refusal);
+        self.token_call(&form).await?.map_err(refused)
     }
 
     /// The outer result is about the call, the inner one about the grant.
@@ -152,6 +140,32 @@ impl Client {
         };
         not_logged_in(self.api(), &since)
     }
+}
+
+fn wrong_credentials(api: &str, user: &str, refusal: &TokenError) -> CliError {
+    let message = match (refusal.wait_seconds, refusal.tries_left) {
+        (Some(wait), _) => format!(
+            "too many wrong passwords for {user}; the next is looked at in {}",
+            rough(wait)
+        ),
+        (None, Some(0)) => {
+            "user or password not accepted (no try is left before a wait)".to_owned()
+        }
+        (None, Some(left)) => {
+            let tries = if left == 1 { "try" } else { "tries" };
+            format!("user or password not accepted ({left} {tries} left before a wait)")
+        }
+        (None, None) if refusal.error_description.contains("locked") => {
+            "the account is locked after too many wrong passwords".to_owned()
+        }
+        (None, None) => "user or password not accepted".to_owned(),
+    };
+    CliError::new("E-CRED", Exit::Login, message)
+        .lines([
+            "the admin's first password is in server/admin-password in the platform's data folder"
+                .to_owned(),
+        ])
+        .hint(format!("slipway login -a {api} -u {user}"))
 }
 
 pub(crate) fn not_logged_in(api: &str, since: &str) -> CliError {

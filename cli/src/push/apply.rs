@@ -42,11 +42,31 @@ pub(super) async fn manifest(cx: &Context, plan: &Plan) -> Outcome {
         cx.client
             .at(&format!("/v3/spaces/{space}/actions/apply_manifest")),
     );
-    let answer = cx
-        .client
-        .send(call.payload(Payload::Yaml(yaml.into())))
-        .await?;
-    cx.client.finish(&answer).await
+    let applied = async {
+        let call = call.payload(Payload::Yaml(yaml.into()));
+        cx.client.finish(&cx.client.send(call).await?).await
+    };
+    applied.await.map_err(|error| with_way_out(plan, error))
+}
+
+/// What to type where the platform cannot give what was asked for.
+fn with_way_out(plan: &Plan, error: CliError) -> CliError {
+    let app = match &plan.apps[..] {
+        [only] => format!(" {}", only.name),
+        _ => String::new(),
+    };
+    match error.code.as_str() {
+        _ if !error.hints.is_empty() => error,
+        "E-CAPACITY" => error
+            .hint(format!(
+                "slipway push{app} -m 512M  or as much as an instance needs"
+            ))
+            .hint("slipway apps  shows what could be stopped"),
+        "E-ROUTE" => error
+            .hint(format!("slipway push{app} --random-route"))
+            .hint("slipway routes"),
+        _ => error,
+    }
 }
 
 fn show(cx: &Context, plan: &Plan, changes: &[ManifestChange]) -> Outcome {
@@ -212,7 +232,7 @@ pub(super) async fn warn_of_loopback(cx: &Context, app: &App) {
 }
 
 /// The env var that a binding also sets, by the scheme of a credential (design §7).
-fn habitual_name(text: &str) -> Option<&'static str> {
+pub(crate) fn habitual_name(text: &str) -> Option<&'static str> {
     Some(match text.split_once("://")?.0 {
         "mongodb" | "mongodb+srv" => "MONGODB_URI",
         "postgres" | "postgresql" | "mysql" => "DATABASE_URL",

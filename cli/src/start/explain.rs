@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use api_types::{InstanceState, InstanceStats};
+use model::limits::Megabytes;
 
-use super::{Observed, SLACK, Verdict};
+use super::{Observed, SLACK, Verdict, unbound};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::logs::{LogReader, source, text};
@@ -67,15 +68,19 @@ pub(super) async fn explain(
     if error.evidence.is_empty() && *verdict != Verdict::NoRoom {
         error = error.lines(last_output(cx, app).await);
     }
+    if error.code == "E-CRASH" {
+        error = unbound::with_note(cx, app, name, error).await;
+    }
     if error.hints.is_empty() {
-        with_hints(error, name)
+        let memory = instance.and_then(|instance| instance.mem_quota);
+        with_hints(error, name, memory)
     } else {
         error
     }
 }
 
 /// Which of the ways to fail a text of the platform is about. Only its first line tells: the others are the app's.
-pub(super) fn code_of(details: &str) -> &'static str {
+pub(crate) fn code_of(details: &str) -> &'static str {
     let lower = details
         .lines()
         .next()
@@ -91,10 +96,10 @@ pub(super) fn code_of(details: &str) -> &'static str {
     }
 }
 
-fn with_hints(error: CliError, name: &str) -> CliError {
+fn with_hints(error: CliError, name: &str, memory: Option<u64>) -> CliError {
     match error.code.as_str() {
         "E-OOM" => error
-            .hint(format!("slipway push {name} -m 1G"))
+            .hint(format!("slipway push {name} -m {}", more_than(memory)))
             .hint(format!("slipway app {name}")),
         "E-PORT" => error
             .hint("listen on 0.0.0.0:$PORT")
@@ -107,6 +112,13 @@ fn with_hints(error: CliError, name: &str) -> CliError {
             .hint(format!("slipway logs {name} --recent"))
             .hint(format!("slipway env {name}")),
     }
+}
+
+/// Half as much again as the limit in bytes that was not enough, in steps of 64M.
+fn more_than(limit: Option<u64>) -> Megabytes {
+    const STEP: u64 = 64 << 20;
+    let wanted = limit.map_or(1 << 30, |limit| (limit + limit / 2).next_multiple_of(STEP));
+    Megabytes(u32::try_from(wanted >> 20).unwrap_or(u32::MAX))
 }
 
 /// The app's own last lines. What cannot be read is not worth a second error.

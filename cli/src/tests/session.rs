@@ -81,7 +81,7 @@ async fn a_wrong_password_ends_with_4_and_says_where_the_first_one_lies() {
     let shown = error.to_string().replace(&home.server.url(), "http://API");
     insta::assert_snapshot!(shown, @r"
     ✗ E-CRED user or password not accepted
-      the admin's first password is in admin-password in the server's data folder
+      the admin's first password is in server/admin-password in the platform's data folder
       try        slipway login -a http://API -u admin
     ");
 }

@@ -33,8 +33,7 @@ impl ManifestError {
     /// An error at a place of `text`.
     pub fn at(text: &str, position: Position, message: impl Into<String>) -> Self {
         let first = position.line.saturating_sub(1).max(1);
-        let excerpt = text
-            .lines()
+        let excerpt = lines(text)
             .enumerate()
             .skip(first - 1)
             .take(position.line + 1 - first);
@@ -65,6 +64,12 @@ impl ManifestError {
             .iter()
             .map(move |(number, line)| format!("{number:>width$} | {line}"))
     }
+}
+
+/// The lines that positions count: YAML ends one at a line feed, a carriage return, or both together.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_terminator('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 const MAX_EXCERPT_CHARS: usize = 120;

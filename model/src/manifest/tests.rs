@@ -332,3 +332,19 @@ proptest! {
         prop_assert_eq!(got, Some(value), "{}", yaml);
     }
 }
+
+#[test]
+fn excerpts_show_the_line_however_lines_end() {
+    for end in ["\n", "\r\n", "\r"] {
+        let text = [
+            "applications:",
+            "- name: hello",
+            "  memmory: 1G",
+            "  instances: 2",
+        ]
+        .join(end);
+        let error = Manifest::parse(&text).expect_err("a misspelt key");
+        let shown = error.excerpt_lines().collect::<Vec<_>>();
+        assert_eq!(shown, ["2 | - name: hello", "3 |   memmory: 1G"], "{end:?}");
+    }
+}

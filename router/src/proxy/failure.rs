@@ -130,7 +130,7 @@ impl Failure {
         let body = serde_json::json!({"errors": [{
             "code": 10015,
             "title": "CF-ServiceUnavailable",
-            "detail": "the API server does not answer; apps keep running. Try again in a moment",
+            "detail": "the API server does not answer; apps keep running\n  try        the same again in a moment",
         }]});
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,

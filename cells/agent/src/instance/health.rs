@@ -55,8 +55,10 @@ pub(super) async fn until_unhealthy(check: &HealthCheck, address: SocketAddr) ->
 /// What was checked and how it failed.
 pub(super) fn describe(kind: &HealthCheckKind, port: u16, failure: &str) -> String {
     match kind {
-        HealthCheckKind::Port => format!("port {port}: {failure}"),
-        HealthCheckKind::Http { endpoint } => format!("GET {endpoint} on port {port}: {failure}"),
+        HealthCheckKind::Port => format!("nothing answered on $PORT ({port}): {failure}"),
+        HealthCheckKind::Http { endpoint } => {
+            format!("GET {endpoint} on $PORT ({port}) failed: {failure}")
+        }
         HealthCheckKind::Process => format!("process: {failure}"),
     }
 }
