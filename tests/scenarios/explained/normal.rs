@@ -54,7 +54,7 @@ fn line(line: &str) -> String {
             words[at + 1] = next.replace(unit, "SIZE");
         } else if core == "peak" && is_size(unit) {
             words[at + 1] = next.replace(unit, "SIZE");
-        } else if word == "in" && unit.parse::<u32>().is_ok_and(|n| n > 200) {
+        } else if word == "in" && unit.parse::<u32>().is_ok() && after(2).starts_with("min") {
             words[at + 1] = "N".into();
         }
     }
