@@ -6,9 +6,10 @@ use model::protocol::router::RouteTable;
 use super::request_filter;
 use crate::fuzz::Fate;
 use crate::table::{Destination, SharedTable, Table};
+use crate::upstream::Idlers;
 
 pub(crate) fn route(mut request: Request<()>, table: RouteTable) -> Fate {
-    let shared = SharedTable::new(Table::awaited(&table.control_hosts));
+    let shared = SharedTable::new(Table::awaited(&table.control_hosts, Idlers::default()));
     shared.replace(table);
     let found = request_filter::normalise(&mut request).and_then(|()| {
         let authority = request_filter::authority(&request)?;
