@@ -26,8 +26,14 @@ pub(crate) fn run(bytes: &[u8]) {
     });
     assert!(newer.len() <= all.len() && older.len() <= all.len());
     // Where all lines are records in their order, exactly the wanted ones are found; elsewhere, none too few of them.
-    let lines = content.iter().filter(|byte| **byte == b'\n').count();
-    let sound = lines == all.len();
+    let mut lines = content.split_inclusive(|byte| *byte == b'\n');
+    let as_written = |time: &i64| {
+        let begin = format!("{time} ");
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with(begin.as_bytes()))
+    };
+    let sound = all.iter().all(as_written) && lines.next().is_none();
     if sound && all.is_sorted() && content.ends_with(b"\n") {
         let wanted = all
             .iter()
