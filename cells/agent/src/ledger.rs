@@ -317,8 +317,14 @@ fn read_all<T: DeserializeOwned>(folder: &Path) -> io::Result<Vec<T>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => {}
+            // Of an agent that was killed while it wrote: the record before, if any, still stands.
+            Some("new") => {
+                durable::remove_all(&path)?;
+                continue;
+            }
+            _ => continue,
         }
         match durable::read_json(&path, MAX_FILE_BYTES) {
             Ok(record) => records.push(record),
