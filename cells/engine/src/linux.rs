@@ -225,17 +225,18 @@ impl LinuxContainer {
         let bundle = blocking(move || {
             let shared = &this.engine.0;
             shared.records.write(&this.record)?;
-            let cgroups = shared.cgroups.create(&spec.name, &spec.limits)?;
-            let gateway = shared.network.gateway();
+            let reserved = bundle::Reserved {
+                cgroup_dirs: shared.cgroups.create(&spec.name, &spec.limits)?,
+                address,
+                gateway: shared.network.gateway(),
+                outer_user: shared.users.outer(address),
+            };
             let config = bundle::write(
                 &spec,
                 &shared.stack,
                 &shared.cgroups,
                 &shared.disks,
-                cgroups,
-                address,
-                gateway,
-                shared.users.outer(address),
+                reserved,
             )?;
             Ok((config, spec.dir))
         });

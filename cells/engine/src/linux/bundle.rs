@@ -60,17 +60,28 @@ const FOLDERS: [&str; 11] = [
     "var",
 ];
 
+/// What the host has set aside for one container.
+pub(super) struct Reserved {
+    pub(super) cgroup_dirs: Vec<PathBuf>,
+    pub(super) address: Ipv4Addr,
+    pub(super) gateway: Ipv4Addr,
+    pub(super) outer_user: Option<u32>,
+}
+
 /// Writes the root folder, and returns the configuration that goes with it.
 pub(super) fn write(
     spec: &ContainerSpec,
     stack: &HostStack,
     cgroups: &Cgroups,
     disks: &Disks,
-    cgroup_dirs: Vec<PathBuf>,
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
-    outer_user: Option<u32>,
+    reserved: Reserved,
 ) -> Result<Config, EngineError> {
+    let Reserved {
+        cgroup_dirs,
+        address,
+        gateway,
+        outer_user,
+    } = reserved;
     let root = spec.dir.join(ROOT);
     let resolver = resolver::for_containers(gateway);
     make_root(&root, spec, stack, &resolver.text, address, gateway).map_err(EngineError::io(
