@@ -159,10 +159,13 @@ fn without_room(instance: &InstanceStats) -> bool {
         .as_deref()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    instance.state == InstanceState::Down
-        && ["insufficient", "no cell", "capacity"]
-            .iter()
-            .any(|word| details.contains(word))
+    // An instance that has no place yet is starting where an earlier release runs on.
+    matches!(
+        instance.state,
+        InstanceState::Starting | InstanceState::Down
+    ) && ["insufficient", "no cell", "capacity"]
+        .iter()
+        .any(|word| details.contains(word))
 }
 
 /// `2/3 running, 1 starting`, with the process type where there is more than `web`.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::harness::{PERL_APP, PERL_SERVER, Platform};
+use crate::harness::{PERL_APP, PERL_SERVER, Platform, eventually};
 
 /// A file system of its own, so that filling it harms nobody. Its file is sparse: what is only reserved takes no room.
 struct Volume {
@@ -141,22 +142,36 @@ fn what_is_kept_of_an_app_does_not_grow_with_its_pushes_and_a_full_disk_is_refus
         "the app goes on"
     );
     platform.run(&["set-env", "web", "COLOUR", "blue"]).ok();
-    platform.run(&["restart", "web"]).ok();
-    assert_eq!(platform.get("web", "/env/COLOUR").body, "blue");
+    platform
+        .run(&["restart", "web"])
+        .fails(12, &["E-CAPACITY", "begins nothing new"]);
+    assert_eq!(
+        platform.get("web", "/").body,
+        "version 4 of 0",
+        "the release before goes on"
+    );
     let dry = platform.run(&["gc", "--dry-run"]).ok();
     assert!(dry.stdout.contains("free of"), "{}", dry.stdout);
     assert!(blobs(&platform, "layers").0 <= before.0);
 
     fs::remove_file(ballast).expect("removes");
+    let started = eventually(Duration::from_secs(60), || {
+        (platform.get("web", "/env/COLOUR").body == "blue").then_some(())
+    });
+    assert!(
+        started.is_some(),
+        "the release that waited for room starts: {}",
+        platform.run(&["app", "web"]).stdout
+    );
 
-    // Room for small things, and none for an upload of 16 MiB: it is refused before it is sent.
+    // Room for small things, and none for this upload of 49 MiB: it is refused before it is sent.
+    let large = (20..68).flat_map(noise).collect::<Vec<_>>();
+    fs::write(source.join("large"), large).expect("a file");
     let told = platform.run(&["--json", "gc", "--dry-run"]).ok().stdout;
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
     let floor = told["disk"]["keep_free_bytes"].as_u64().expect("bytes");
-    let ballast = volume.fill(floor + (12 << 20));
-    let large = (20..36).flat_map(noise).collect::<Vec<_>>();
-    fs::write(source.join("large"), large).expect("a file");
-    push(9).fails(12, &["E-DISK", "this upload needs about 16", "is left"]);
+    let ballast = volume.fill(floor + (40 << 20));
+    push(9).fails(12, &["E-DISK", "this upload needs about 49M", "is left"]);
     fs::remove_file(source.join("large")).expect("removes");
     fs::remove_file(ballast).expect("removes");
     push(9).ok();

@@ -123,9 +123,13 @@ fn a_task_runs_with_what_the_app_has_and_its_status_is_the_clients() {
 #[test]
 fn a_terminated_task_may_clean_up_and_a_deleted_app_leaves_none() {
     let platform = platform();
-    let command = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done";
+    let command = "trap 'echo bye; exit 0' TERM; echo trapped; while :; do sleep 0.1; done";
     let id = begin(&platform, "loops", command);
     becomes(&platform, &id, "RUNNING");
+    let trapped = eventually(Duration::from_secs(30), || {
+        logs(&platform).contains("trapped").then_some(())
+    });
+    assert!(trapped.is_some(), "{}", logs(&platform));
     platform.run(&["terminate-task", "jobs", &id]).ok();
     let failed = becomes(&platform, &id, "FAILED");
     assert_eq!(failed["result"]["failure_reason"], "task was cancelled");

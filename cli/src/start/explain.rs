@@ -105,6 +105,9 @@ fn with_hints(error: CliError, name: &str, memory: Option<u64>) -> CliError {
             .hint("listen on 0.0.0.0:$PORT")
             .hint("-u process  for a worker")
             .hint("-t 120  for a slow start"),
+        "E-CAPACITY" if error.message.contains("disk") => error
+            .hint("slipway gc --dry-run")
+            .hint("slipway stop APP  of an app that is not needed"),
         "E-CAPACITY" => error
             .hint(format!("slipway scale {name} -m 256M"))
             .hint("slipway stop APP  of an app that is not needed"),

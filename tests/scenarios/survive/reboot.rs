@@ -48,7 +48,14 @@ fn after_a_start_of_the_host_what_is_wanted_runs_again() {
         "{}",
         platform.run(&["app", "web"]).stdout
     );
-    assert_eq!(platform.get("gone", "/").status, 200);
+    let answers = eventually(Duration::from_secs(30), || {
+        (platform.get("gone", "/").status == 200).then_some(())
+    });
+    assert!(
+        answers.is_some(),
+        "{}",
+        platform.run(&["app", "gone"]).stdout
+    );
     let now = Traces::of(&platform).processes();
     assert_eq!(now.len(), 3, "{now:?}");
     assert!(

@@ -195,7 +195,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             describe(&HealthCheckKind::Port, 80, &failure),
-            "port 80: connection refused"
+            "nothing answered on $PORT (80): connection refused"
         );
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use model::limits::Megabytes;
 
@@ -43,6 +44,7 @@ impl Template {
         file.set_len(bytes)?;
         run_mkfs(&path.0)?;
         fill(&path.0)?;
+        wait_until_free(&path.0)?;
         let parts = kernel::data_of(&file)?
             .into_iter()
             .map(|range| {
@@ -63,6 +65,23 @@ impl Template {
             .iter()
             .try_for_each(|(at, part)| file.write_all_at(part, *at))
     }
+}
+
+/// Waits until everything is in the file. A process that another thread is just starting has the mount's descriptor as well, up to
+/// its `exec`, and only with the last one does the file system write what it has kept and mark itself as clean.
+fn wait_until_free(image: &Path) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
+    while kernel::is_attached(image)? {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!(
+                "{} is still mounted",
+                image.display()
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Removes the file that templates are made in.
