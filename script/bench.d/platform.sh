@@ -1,5 +1,7 @@
 # Sourced by parts that need a running platform: one in a folder of its own, gone at the end.
 # shellcheck shell=bash
+# `slipway` comes from who sources this, and `took` is for it.
+# shellcheck disable=SC2154,SC2034
 
 # Needs `slipway`, the binary's path.
 begin_platform() {
