@@ -55,35 +55,15 @@ impl AccessRecord {
         client: &Client,
         request_id: &HeaderValue,
     ) -> Self {
-        let is_read = tracing::enabled!(target: "access", tracing::Level::INFO);
-        let header = |name| request.headers().get(name).cloned();
-        let details = is_read.then(|| {
-            Box::new(Details {
-                begun: Instant::now(),
-                begun_at: jiff::Timestamp::now(),
-                method: request.method().clone(),
-                uri: request.uri().clone(),
-                version: request.version(),
-                host: header(HOST),
-                referer: header(REFERER),
-                user_agent: header(USER_AGENT),
-                forwarded_for: header(X_FORWARDED_FOR),
-                forwarded_proto: header(X_FORWARDED_PROTO),
-                peer: client.peer,
-                request_id: request_id.clone(),
-                is_control: false,
-                endpoint: None,
-                failed_attempts: 0,
-                bytes_in: None,
-                upstream_time: Duration::ZERO,
-                status: None,
-            })
-        });
-        Self {
-            router_error: "",
-            bytes_out: 0,
-            details,
-        }
+        let headers = request.headers();
+        let line = || {
+            (
+                request.method().clone(),
+                request.uri().clone(),
+                request.version(),
+            )
+        };
+        Self::of(line, |name| headers.get(name).cloned(), client, request_id)
     }
 
     /// The same for a request on the short way.
@@ -94,20 +74,35 @@ impl AccessRecord {
         client: &Client,
         request_id: &HeaderValue,
     ) -> Self {
-        let is_read = tracing::enabled!(target: "access", tracing::Level::INFO);
         let header = |name: HeaderName| {
             let mut same = headers
                 .iter()
                 .filter(|header| header.name.eq_ignore_ascii_case(name.as_str()));
             HeaderValue::from_bytes(same.next()?.value).ok()
         };
+        let line = || {
+            let uri = target.parse().unwrap_or_default();
+            (method.clone(), uri, Version::HTTP_11)
+        };
+        Self::of(line, header, client, request_id)
+    }
+
+    /// Asks for the request's line and headers only where somebody reads the log.
+    fn of(
+        line: impl FnOnce() -> (Method, Uri, Version),
+        header: impl Fn(HeaderName) -> Option<HeaderValue>,
+        client: &Client,
+        request_id: &HeaderValue,
+    ) -> Self {
+        let is_read = tracing::enabled!(target: "access", tracing::Level::INFO);
         let details = is_read.then(|| {
+            let (method, uri, version) = line();
             Box::new(Details {
                 begun: Instant::now(),
                 begun_at: jiff::Timestamp::now(),
-                method: method.clone(),
-                uri: target.parse().unwrap_or_default(),
-                version: Version::HTTP_11,
+                method,
+                uri,
+                version,
                 host: header(HOST),
                 referer: header(REFERER),
                 user_agent: header(USER_AGENT),
