@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::sys;
 
 /// Longer than any attempt needs; one that hangs is ended and its waiting counts as refused by nobody.
-const MAX_SECONDS: u32 = 20;
+const MAX_SECONDS: u32 = 60;
 
 /// How a line of the probe begins, among others of a build's output.
 pub(crate) const MARK: &str = "probe: ";

@@ -410,13 +410,9 @@ async fn a_layer_is_fetched_once_for_many_instances() {
     for spec in &specs {
         session.accepted(run(spec)).await;
     }
-    for spec in &specs {
-        session
-            .instance_state(spec.instance, |state| {
-                matches!(state, InstanceState::Running { .. }).then_some(())
-            })
-            .await;
-    }
+    session
+        .all_run(specs.iter().map(|spec| spec.instance))
+        .await;
     assert_eq!(world.fetched(), 1);
     world.stop().await;
 }

@@ -1,5 +1,7 @@
 //! One conversation with a cell, from the server's side.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
@@ -75,6 +77,23 @@ impl Session {
         .await
     }
 
+    /// Waits until all of these run, whichever is first.
+    pub(crate) async fn all_run(&mut self, ids: impl IntoIterator<Item = InstanceId>) {
+        let mut waiting: HashSet<InstanceId> = ids.into_iter().collect();
+        while !waiting.is_empty() {
+            let running = self
+                .wait_for(|message| match message {
+                    CellMessage::Instance(report) => {
+                        matches!(report.state, InstanceState::Running { .. })
+                            .then_some(report.instance)
+                    }
+                    _ => None,
+                })
+                .await;
+            waiting.remove(&running);
+        }
+    }
+
     pub(crate) async fn exit_of(&mut self, id: InstanceId) -> model::instance::Exit {
         self.instance_state(id, |state| match state {
             InstanceState::Exited { exit } => Some(exit.clone()),
@@ -111,7 +130,7 @@ impl Session {
         .await
     }
 
-    /// The first message that `wanted` picks; the full report counts as messages too.
+    /// The first message that `wanted` picks; the full report counts as messages too. Those before it are forgotten.
     async fn wait_for<T>(&mut self, mut wanted: impl FnMut(&CellMessage) -> Option<T>) -> T {
         let mut waiting = std::mem::take(&mut self.inbox).into_iter();
         while let Some(message) = waiting.next() {
