@@ -112,7 +112,7 @@ impl Docker {
             .to_owned();
         self.call("POST", &format!("/containers/{id}/start"), None)
             .await?;
-        let took = seconds(begun, byte)?;
+        let took = seconds(begun, &byte)?;
         self.call("DELETE", &format!("/containers/{id}?force=true"), None)
             .await?;
         Ok(took)

@@ -16,7 +16,8 @@ mod runc;
 use std::error::Error;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use cells_engine::linux::{Config, LinuxEngine};
 use cells_engine::{
@@ -30,6 +31,7 @@ pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 const ROUNDS: usize = 15;
 /// Docker takes a quarter of a second each.
 const DOCKER_EACH: usize = 3;
+const SPEAKS_WITHIN: Duration = Duration::from_secs(30);
 const PIPE_INSIDE: &str = "/mnt/bench";
 pub(crate) const SAYS_HELLO: &str = "echo hello >/mnt/bench/pipe; exec sleep 1000";
 
@@ -122,20 +124,28 @@ impl Bed {
     }
 }
 
-/// Waits for the first byte of the next app in a thread, since opening a pipe waits for its writer.
-pub(crate) fn first_byte(pipe_folder: &Path) -> std::thread::JoinHandle<std::io::Result<Instant>> {
+/// Receives when the first byte of the next app came. In a thread, since opening a pipe waits for its writer.
+pub(crate) fn first_byte(pipe_folder: &Path) -> mpsc::Receiver<std::io::Result<Instant>> {
     let pipe = pipe_folder.join("pipe");
+    let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
-        std::fs::File::open(pipe)?.read_exact(&mut [0])?;
-        Ok(Instant::now())
-    })
+        let read = std::fs::File::open(pipe).and_then(|mut pipe| pipe.read_exact(&mut [0]));
+        // Nobody listens any more where the start has failed.
+        let _ = tell.send(read.map(|()| Instant::now()));
+    });
+    told
 }
 
 pub(crate) fn seconds(
     begun: Instant,
-    first_byte: std::thread::JoinHandle<std::io::Result<Instant>>,
+    first_byte: &mpsc::Receiver<std::io::Result<Instant>>,
 ) -> Fallible<f64> {
-    let at = first_byte.join().map_err(|_| "the reader panicked")??;
+    let at = first_byte.recv_timeout(SPEAKS_WITHIN).map_err(|_| {
+        format!(
+            "the container said nothing within {} s",
+            SPEAKS_WITHIN.as_secs()
+        )
+    })??;
     Ok(at.duration_since(begun).as_secs_f64())
 }
 
@@ -218,7 +228,7 @@ async fn start(bed: &Bed, engine: &LinuxEngine, round: usize) -> Fallible<f64> {
     let byte = first_byte(&bed.pipe_folder());
     let begun = Instant::now();
     let container = engine.start(spec).await?;
-    let took = seconds(begun, byte)?;
+    let took = seconds(begun, &byte)?;
     container.remove().await?;
     Ok(took)
 }

@@ -42,7 +42,7 @@ impl<'a> Runc<'a> {
         if !status.success() {
             return Err(format!("runc could not start {id}").into());
         }
-        let took = seconds(begun, byte)?;
+        let took = seconds(begun, &byte)?;
         run(self.runc().args(["delete", "--force"]).arg(&id))?;
         run(Command::new("ip").args(["netns", "delete", &id]))?;
         Ok(took)
