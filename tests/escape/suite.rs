@@ -256,8 +256,15 @@ fn limits_by_user_are_a_containers_own(world: &World, tally: &mut Tally) {
             beside.push(answer.expect("the neighbour answers"));
             std::thread::sleep(Duration::from_millis(300));
         }
-        let taken = taking.join().expect("asked");
-        tally.count(&taken.expect("the probe answers"));
+        match taking.join().expect("asked") {
+            Ok(line) => tally.count(&line),
+            Err(error) => {
+                tally.contained(&format!(
+                    "all that one user may have: the whole app was ended ({error:.60})"
+                ));
+                world.until_hostile_serves();
+            }
+        }
         let worst = beside.iter().find(|line| line.contains("ESCAPED"));
         tally.count(worst.or(beside.last()).expect("asked at least once"));
     });
