@@ -241,9 +241,9 @@ impl LinuxContainer {
             Ok((config, spec.dir))
         });
         // Each takes its time in the kernel, so they work at the same time.
-        let (own_disks, bundle) = tokio::join!(own_disks, bundle);
-        let ((scratch, cache), (config, dir)) = (own_disks?, bundle?);
         let shared = &self.engine.0;
+        let (own_disks, bundle, guarded) = tokio::join!(own_disks, bundle, shared.network.guard());
+        let ((scratch, cache), (config, dir), ()) = (own_disks?, bundle?, guarded?);
         let launch = shim::Launch {
             exe: &shared.config.exe,
             dir: &dir,

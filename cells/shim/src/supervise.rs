@@ -85,7 +85,10 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
         pipe: File::from(errors),
         reason: Vec::new(),
     };
-    for cgroup in &config.slipway.cgroups {
+    let inside_joins =
+        |cgroup: &Path| config.linux.is_some() && container::is_entered_by_thread(cgroup);
+    let cgroups = config.slipway.cgroups.iter();
+    for cgroup in cgroups.filter(|cgroup| !inside_joins(cgroup)) {
         if let Err(error) = std::fs::write(cgroup.join("cgroup.procs"), pid.to_string()) {
             // An inside that has failed is gone already, and knows the better reason.
             return Err(errors

@@ -39,7 +39,7 @@ use kernel::Kernel;
 
 /// What an engine's network does to the host, behind the one crate that speaks netlink.
 pub(super) trait Host: Send + Sync {
-    /// Makes a link into the network namespace of `pid`, where its other end is called `peer`.
+    /// Makes a link into the network namespace of `pid`, where its other end is called `peer`. Replaces one of this name.
     fn add_link(
         &self,
         name: &str,
@@ -180,8 +180,8 @@ impl Network {
         addresses::gateway(self.base)
     }
 
-    /// Links the container with this address, whose init is `pid`, to the host.
-    pub(super) async fn connect(&self, address: Ipv4Addr, pid: i32) -> Result<(), EngineError> {
+    /// Sees to it that the walls stand before a link is made.
+    pub(super) async fn guard(&self) -> Result<(), EngineError> {
         if !filter::is_whole(&self.rules(None)).await? {
             tracing::warn!(
                 table = self.names.table,
@@ -189,9 +189,12 @@ impl Network {
             );
             self.install_filter().await?;
         }
-        self.let_through().await?;
+        self.let_through().await
+    }
+
+    /// Links the container with this address, whose init is `pid`, to the host. To be called after [`Network::guard`].
+    pub(super) async fn connect(&self, address: Ipv4Addr, pid: i32) -> Result<(), EngineError> {
         let name = self.link_name(address);
-        self.kernel.remove_link(&name).await?;
         self.kernel
             .add_link(&name, "eth0", pid.cast_unsigned())
             .await?;

@@ -25,11 +25,17 @@ fn open() -> Result<Connection<Route>, EngineError> {
 
 impl Host for Kernel {
     async fn add_link(&self, name: &str, peer: &str, pid: u32) -> Result<(), EngineError> {
-        let link = VethLink::new(name, peer).peer_netns_pid(pid);
-        open()?
-            .add_link(link)
-            .await
-            .map_err(netlink(format!("make link {name}")))
+        let kernel = open()?;
+        let link = || VethLink::new(name, peer).peer_netns_pid(pid);
+        let made = match kernel.add_link(link()).await {
+            // The one before was not taken away, because its engine was killed.
+            Err(error) if error.is_already_exists() => {
+                self.remove_link(name).await?;
+                kernel.add_link(link()).await
+            }
+            other => other,
+        };
+        made.map_err(netlink(format!("make link {name}")))
     }
 
     async fn route_link(&self, name: &str, own: Ipv4Addr, to: Ipv4Addr) -> Result<(), EngineError> {
