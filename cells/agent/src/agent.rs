@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use cells_engine::folders::disk_usage;
 use cells_engine::{Container, Engine};
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
 use model::task::TaskState;
@@ -89,10 +90,6 @@ fn open<E: Engine>(
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .context("could not read the boot id")?;
     let ledger = Ledger::open(data, boot_id.trim()).with_context(in_data)?;
-    let capacity = match config.capacity {
-        Some(capacity) => capacity,
-        None => capacity::measure(data).context("could not measure what this host can offer")?,
-    };
     let min_free_disk = match config.min_free_disk {
         Some(least) => least,
         None => capacity::min_free_disk(data).context("could not measure this host's disk")?,
@@ -113,6 +110,12 @@ fn open<E: Engine>(
         config.budgets,
     )
     .with_context(in_data)?;
+    let capacity = match config.capacity {
+        Some(capacity) => capacity,
+        // What the sweep will remove is counted too, as it is free afterwards.
+        None => capacity::measure(data, own_disk(data, &layers))
+            .context("could not measure what this host can offer")?,
+    };
     Ok(Cell {
         stack: stack::identify(Path::new("/")),
         capacity,
@@ -133,6 +136,13 @@ fn open<E: Engine>(
         engine,
         config,
     })
+}
+
+/// Bytes that the cell has on disk for what it runs, builds and keeps.
+fn own_disk(data: &Path, layers: &Layers) -> u64 {
+    let folders = ["containers", "builds", "build-cache", "logs"];
+    let bytes = folders.map(|name| disk_usage(&data.join(name)));
+    layers.bytes() + bytes.iter().sum::<u64>()
 }
 
 /// Settles the ledger with what really runs: adopts, reports what ended meanwhile, sweeps what nobody knows.

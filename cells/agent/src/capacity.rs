@@ -16,17 +16,24 @@ const MIN_MEMORY_RESERVE_MB: u64 = 512;
 const MIN_DISK_RESERVE_MB: u64 = 1024;
 const MIB: u64 = 1024 * 1024;
 
-/// Memory and disk that instances and builds may be promised. `data` is where they live.
-pub(crate) fn measure(data: &Path) -> io::Result<CellCapacity> {
+/// Memory and disk that instances and builds may be promised. They live in `data`, and so does what the cell itself has on
+/// disk now, of `own` bytes.
+pub(crate) fn measure(data: &Path, own: u64) -> io::Result<CellCapacity> {
     let memory = total_memory(Path::new("/"))? / MIB;
-    let disk = u64::from(free_disk(data)?.0);
+    let free = u64::from(free_disk(data)?.0);
+    Ok(offer(memory, free, own / MIB))
+}
+
+/// From what the host has, in MiB. The server subtracts what it has placed here, so what the cell itself takes of the disk
+/// must not be subtracted before: an agent that is started anew offers what the one before it did.
+fn offer(memory: u64, free_disk: u64, own_disk: u64) -> CellCapacity {
     let without = |amount: u64, least: u64| amount - (amount / 10).max(least.min(amount / 4));
     let megabytes = |amount: u64| Megabytes(u32::try_from(amount).unwrap_or(u32::MAX));
-    Ok(CellCapacity {
+    CellCapacity {
         memory: megabytes(without(memory, MIN_MEMORY_RESERVE_MB)),
-        disk: megabytes(without(disk, MIN_DISK_RESERVE_MB)),
+        disk: megabytes(without(free_disk + own_disk, MIN_DISK_RESERVE_MB)),
         containers: MAX_CONTAINERS,
-    })
+    }
 }
 
 /// With less than this free, a cell begins nothing new: a twentieth of the file system, within bounds. What runs needs some
@@ -144,8 +151,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_cell_itself_takes_of_the_disk_does_not_make_its_offer_smaller() {
+        const GIB: u64 = 1024;
+        let first = offer(16 * GIB, 80 * GIB, 0);
+        assert_eq!((first.memory.0, first.disk.0), (14_746, 73_728));
+        for own in [1, 38 * GIB, 80 * GIB] {
+            assert_eq!(offer(16 * GIB, 80 * GIB - own, own), first, "{own} MiB");
+        }
+        let less = offer(16 * GIB, 40 * GIB, 38 * GIB).disk;
+        assert!(less < first.disk, "others took 2 GiB");
+    }
+
+    #[test]
     fn this_host_has_something_to_offer() {
-        let capacity = measure(Path::new(".")).unwrap();
+        let capacity = measure(Path::new("."), 0).unwrap();
         assert!(
             capacity.memory.0 > 0 && capacity.containers == 250,
             "{capacity:?}"

@@ -172,6 +172,11 @@ impl Layers {
             .await
     }
 
+    /// What all of them take on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        bytes_of(&self.slots())
+    }
+
     pub(crate) fn contains(&self, layer: Digest) -> bool {
         self.slots()
             .get(&layer)
@@ -315,11 +320,7 @@ impl Layers {
             let trash = self.temporary("trash");
             {
                 let mut slots = self.slots();
-                let total: u64 = slots
-                    .values()
-                    .map(|slot| slot.bytes.load(Ordering::Relaxed))
-                    .sum();
-                if total <= budget {
+                if bytes_of(&slots) <= budget {
                     break;
                 }
                 // Leases and makers hold the slot too, and can only get it through the map that is locked here.
@@ -352,6 +353,13 @@ impl Layers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bytes_of(slots: &HashMap<Digest, Arc<Slot>>) -> u64 {
+    slots
+        .values()
+        .map(|slot| slot.bytes.load(Ordering::Relaxed))
+        .sum()
 }
 
 #[allow(

@@ -191,6 +191,31 @@ async fn a_reboot_loses_instances_and_makes_a_new_incarnation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restarted_agent_offers_what_it_offered_before_whatever_its_containers_have_written() {
+    // Others write to the same disk meanwhile, but not as much as this.
+    const WRITTEN_MB: u32 = 1024;
+    let mut world = World::new();
+    world.config.capacity = None;
+    let mut session = world.start().await;
+    let id = running(&world, &mut session).await;
+    let before = session.hello.clone().unwrap().capacity.disk.0;
+    let wrote = std::process::Command::new("fallocate")
+        .args(["--length", &format!("{WRITTEN_MB}MiB")])
+        .arg(world.path(format!("containers/{id}/scratch.img")))
+        .status();
+    assert!(wrote.unwrap().success());
+    world.stop().await;
+
+    let session = world.start().await;
+    let after = session.hello.as_ref().unwrap().capacity.disk.0;
+    assert!(
+        before.abs_diff(after) < WRITTEN_MB / 2,
+        "{before} MiB, then {after} MiB"
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_without_a_server_waits_for_it() {
     let mut world = World::new();
     let mut session = world.start().await;
