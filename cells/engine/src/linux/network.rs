@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::addresses;
 use crate::{EngineError, NetworkConfig};
@@ -85,6 +86,8 @@ pub(super) struct Network {
     kernel: Kernel,
     names: Names,
     platform_ports: Vec<u16>,
+    /// Where the rules send the names that containers ask for.
+    resolver: Mutex<Option<Ipv4Addr>>,
     /// How often the walls were looked after.
     rounds: AtomicU32,
 }
@@ -129,6 +132,7 @@ impl Network {
             kernel: Kernel,
             names: Names::of(engine),
             platform_ports: config.platform_ports.iter().map(SocketAddr::port).collect(),
+            resolver: Mutex::default(),
             rounds: AtomicU32::new(1),
         };
         network
@@ -142,7 +146,25 @@ impl Network {
 
     async fn install_filter(&self) -> Result<(), EngineError> {
         let resolver = resolver::for_containers(self.gateway()).forward_to;
-        filter::install(&self.rules(resolver)).await
+        filter::install(&self.rules(resolver)).await?;
+        *self.lock_resolver() = resolver;
+        Ok(())
+    }
+
+    fn lock_resolver(&self) -> MutexGuard<'_, Option<Ipv4Addr>> {
+        self.resolver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Installs the rules again where some are missing, or where the host has got another name server meanwhile. Returns whether
+    /// some were missing.
+    async fn mend_filter(&self) -> Result<bool, EngineError> {
+        // Without a resolver there are the fewest rules.
+        let whole = filter::is_whole(&self.rules(None)).await?;
+        let resolver = resolver::for_containers(self.gateway()).forward_to;
+        if !whole || *self.lock_resolver() != resolver {
+            self.install_filter().await?;
+        }
+        Ok(!whole)
     }
 
     fn rules(&self, resolver: Option<Ipv4Addr>) -> filter::Rules<'_> {
@@ -157,16 +179,12 @@ impl Network {
 
     /// Puts back what somebody took away: firewalls flush all tables when they are reloaded. Returns whether it had to.
     pub(super) async fn restore(&self) -> Result<bool, EngineError> {
-        // Without a resolver there are the fewest rules; a resolver that has changed is no reason to act.
-        let whole = filter::is_whole(&self.rules(None)).await?;
-        if !whole {
-            self.install_filter().await?;
-        }
+        let broken = self.mend_filter().await?;
         let round = self.rounds.fetch_add(1, Ordering::Relaxed);
-        if !whole || round.is_multiple_of(ROUNDS_TO_FORWARD) {
+        if broken || round.is_multiple_of(ROUNDS_TO_FORWARD) {
             self.let_through().await?;
         }
-        Ok(!whole)
+        Ok(broken)
     }
 
     /// Makes the host forward packets of containers. A Docker daemon may have started meanwhile, and with it a policy to
@@ -182,12 +200,11 @@ impl Network {
 
     /// Sees to it that the walls stand before a link is made.
     pub(super) async fn guard(&self) -> Result<(), EngineError> {
-        if !filter::is_whole(&self.rules(None)).await? {
+        if self.mend_filter().await? {
             tracing::warn!(
                 table = self.names.table,
                 "the packet filter around containers was removed and is installed again"
             );
-            self.install_filter().await?;
         }
         self.let_through().await
     }
@@ -272,6 +289,7 @@ mod tests {
             kernel: Kernel,
             names: one.clone(),
             platform_ports: Vec::new(),
+            resolver: Mutex::default(),
             rounds: AtomicU32::new(0),
         };
         let last = network.link_name(Ipv4Addr::new(10, 1, 31, 254));

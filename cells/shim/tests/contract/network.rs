@@ -196,6 +196,38 @@ fn the_walls_of_running_containers_are_put_back() {
 }
 
 #[test]
+fn a_host_that_gets_its_name_server_late_gives_it_to_containers_too() {
+    bed::linux(async |bed| {
+        crate::linux::enter_new_mounts();
+        let (host, kernel) = (bed.dir("resolv.conf"), Connection::<Nftables>::new());
+        let kernel = kernel.expect("netlink");
+        std::fs::write(&host, "nameserver 192.0.2.1\n").expect("a file");
+        let bound = std::process::Command::new("mount")
+            .args(["--bind", &host.display().to_string(), "/etc/resolv.conf"])
+            .status();
+        assert!(bound.expect("mount runs").success());
+        let table = kernel.list_tables_in(Family::Ip).await.expect("tables");
+        let table = table.first().expect("ours").name.clone();
+        let rules = async || {
+            let rules = kernel.list_rules(&table, Family::Ip).await;
+            rules.expect("rules").len()
+        };
+        bed.engine.restore().await.expect("looks");
+        let without = rules().await;
+        // Only the host may reach this one, so the host's gateway answers for it: by UDP and by TCP.
+        std::fs::write(&host, "nameserver 169.254.1.1\n").expect("a file");
+        assert!(
+            !bed.engine.restore().await.expect("looks"),
+            "nobody took rules away"
+        );
+        assert_eq!(rules().await, without + 2);
+        std::fs::write(&host, "nameserver 192.0.2.1\n").expect("a file");
+        bed.start(bed.spec("a", "sleep 1000")).await;
+        assert_eq!(rules().await, without);
+    });
+}
+
+#[test]
 fn egress_works_where_docker_drops_what_is_forwarded() {
     let outside = Ipv4Addr::new(198, 51, 100, 7);
     let inside = Ipv4Addr::new(198, 51, 100, 1);
