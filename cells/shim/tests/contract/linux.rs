@@ -228,7 +228,7 @@ fn where_users_cannot_be_mapped_containers_share_one_and_run_all_the_same() {
 
 /// So that this thread's mounts are its own.
 #[allow(unsafe_code, reason = "the standard library has no namespaces")]
-fn enter_new_mounts() {
+pub(crate) fn enter_new_mounts() {
     // SAFETY: plain integers; changes this thread and those it starts only.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
     let private = ["--make-rprivate", "/"];
@@ -241,10 +241,13 @@ fn only_usual_kinds_of_sockets_are_made() {
     bed::linux(async |bed| {
         // Unix, IPv4, netlink; the kernel's cryptography, virtual machines, clusters.
         let script = "perl -MSocket -e 'for (1, 2, 16, 38, 40, 30) { \
-            print \"$_ \", (socket(my $s, $_, SOCK_DGRAM, 0) ? \"made\" : $!), \"\\n\" }'";
+            print \"$_ \", (socket(my $s, $_, SOCK_DGRAM, 0) ? \"made\" : $!), \"\\n\" } \
+            for (1, 30) { print \"pair $_ \", (socketpair(my $s, my $t, $_, SOCK_STREAM, 0) ? \"made\" : $!), \"\\n\" }'";
         let (_, output) = bed.run("a", script).await;
         let no = "Operation not permitted";
-        let want = format!("1 made\n2 made\n16 made\n38 {no}\n40 {no}\n30 {no}\n");
+        let want = format!(
+            "1 made\n2 made\n16 made\n38 {no}\n40 {no}\n30 {no}\npair 1 made\npair 30 {no}\n"
+        );
         assert_eq!(output, want);
     });
 }
