@@ -12,6 +12,8 @@ use rate::{Rate, Verdict};
 /// Where Diego's log streamer splits a message; the same number as `model::log::LogLine::MAX_BYTES`.
 const MAX_LINE_BYTES: usize = 61_440;
 
+const CURRENT: &str = "current";
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stream {
     Out,
@@ -27,7 +29,8 @@ pub(crate) struct Lines {
 /// Appends records and rotates. Failing writes lose output; they never stop the container.
 pub(crate) struct LogWriter {
     dir: PathBuf,
-    file: File,
+    /// None where the last rotation could not open it anew. Lines are dropped then, since the file before is full.
+    file: Option<File>,
     size: u64,
     max_file_bytes: u64,
     last_ns: i64,
@@ -44,15 +47,12 @@ impl LogWriter {
         max_rate: Option<u64>,
     ) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(dir.join("current"))?;
+        let file = open(&dir.join(CURRENT))?;
         let size = file.metadata()?.len();
         let max_file_bytes = (max_log_bytes / 2).max(1);
         Ok(Self {
             dir: dir.to_owned(),
-            file,
+            file: Some(file),
             size,
             max_file_bytes,
             last_ns: 0,
@@ -139,19 +139,29 @@ impl LogWriter {
     }
 
     fn rotate(&mut self) {
-        let current = self.dir.join("current");
-        let fresh = std::fs::rename(&current, self.dir.join("previous"))
-            .and_then(|()| OpenOptions::new().append(true).create(true).open(&current));
-        if let Ok(file) = fresh {
-            self.file = file;
-        }
+        let current = self.dir.join(CURRENT);
+        let moved = match std::fs::rename(&current, self.dir.join("previous")) {
+            // An earlier rotation got this far and no further.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            moved => moved,
+        };
+        self.file = moved.and_then(|()| open(&current)).ok();
         self.size = 0;
     }
 
     fn write(&mut self, batch: &[u8]) {
-        // A full disk loses lines; there is nobody to tell, and the app must not block or die of it.
-        let _ = self.file.write_all(batch);
+        if self.file.is_none() && !batch.is_empty() {
+            self.rotate();
+        }
+        if let Some(file) = &mut self.file {
+            // A full disk loses lines; there is nobody to tell, and the app must not block or die of it.
+            let _ = file.write_all(batch);
+        }
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 #[cfg(test)]
@@ -252,5 +262,31 @@ mod tests {
                 .2,
             b"line 999"
         );
+    }
+
+    #[test]
+    fn a_rotation_that_fails_keeps_the_budget_and_lines_come_back_with_it() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut log = LogWriter::create(dir.path(), 4096, None).expect("log");
+        let mut lines = Lines::default();
+        let mut say = |log: &mut LogWriter, text: &str| {
+            for _ in 0..300 {
+                log.feed(Stream::Out, &mut lines, text.as_bytes());
+            }
+        };
+        say(&mut log, "before\n");
+        // As with a disk that has no room for one more file.
+        log.dir = dir.path().join("gone");
+        say(&mut log, "lost\n");
+        let kept = |name: &str| {
+            let file = std::fs::metadata(dir.path().join(name)).expect("file");
+            file.len() <= 2048
+        };
+        assert!(kept("current") && kept("previous"));
+        log.dir = dir.path().to_owned();
+        say(&mut log, "after\n");
+        assert!(kept("current") && kept("previous"));
+        let last = records(&dir.path().join("current")).pop();
+        assert_eq!(last.expect("a record").2, b"after");
     }
 }
