@@ -16,6 +16,8 @@ use crate::sys;
 /// How long the last output of a plain process is waited for after its end, should a stray child hold the pipe.
 const DRAIN: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 64 * 1024;
+/// More than any exit record has.
+const RESERVED: u32 = 1024;
 
 /// A container whose command has begun.
 pub(crate) struct Running {
@@ -98,7 +100,7 @@ impl Running {
         // Whoever reads the exit may open them anew, which must not happen while they are mounted here.
         drop(std::mem::take(&mut self.disks));
         let written = serde_json::to_vec(&record).map_err(io::Error::from);
-        let written = written.and_then(|bytes| write_durably(protocol::EXIT_FILE, &bytes));
+        let written = written.and_then(|bytes| write_exit(&bytes));
         let _ = std::fs::remove_file(protocol::CONTROL_SOCKET);
         // Closing the control socket is what tells the waiting clients, and comes last.
         i32::from(written.is_err())
@@ -278,10 +280,28 @@ fn end_descendants(pid: i32) {
 }
 
 /// Either the whole file is there, also after a power failure, or none.
-fn write_durably(name: &str, bytes: &[u8]) -> io::Result<()> {
-    let fresh = format!("{name}.new");
-    let mut file = File::create(&fresh)?;
+/// Takes the room that the exit record will need, so that a disk which is full by then cannot keep it away. Best effort, since
+/// some file systems have no such thing.
+pub(crate) fn reserve_exit() {
+    if let Ok(file) = File::create(fresh_exit()) {
+        let _ = sys::allocate(file.as_fd(), RESERVED);
+    }
+}
+
+fn fresh_exit() -> String {
+    format!("{}.new", protocol::EXIT_FILE)
+}
+
+fn write_exit(bytes: &[u8]) -> io::Result<()> {
+    let name = protocol::EXIT_FILE;
+    let fresh = fresh_exit();
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&fresh)?;
     file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
     file.sync_all()?;
     std::fs::rename(&fresh, name)?;
     File::open(".")?.sync_all()

@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::disks::Disks;
 use crate::logs::{Lines, LogWriter};
 use crate::protocol::{self, Event, Handover, State};
-use crate::running::Running;
+use crate::running::{self, Running};
 use crate::{mapping, sys};
 
 /// How far a shim stands back behind the host's other processes, on the kernel's scale of 0 to 19.
@@ -64,6 +64,7 @@ fn start(dir: &Path, engine: &mut UnixStream) -> Result<Running, String> {
     let extension = &config.slipway;
     let log = LogWriter::create(log_dir, extension.max_log_bytes, extension.max_log_rate)
         .map_err(|error| format!("open the log: {error}"))?;
+    running::reserve_exit();
     let control =
         Control::bind_here().map_err(|error| format!("open the control socket: {error}"))?;
 

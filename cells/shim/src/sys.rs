@@ -272,6 +272,12 @@ pub(crate) fn chown_fd(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()>
     check_int(unsafe { libc::fchown(fd.as_raw_fd(), uid, gid) }).map(drop)
 }
 
+/// Gives a file this much room at its start, on disk and not only as a promise.
+pub(crate) fn allocate(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    // SAFETY: plain integers on an open descriptor.
+    check_int(unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, bytes.into()) }).map(drop)
+}
+
 /// Waits for events on `fds`; `None` as timeout waits without end. Interrupted waits count as no events.
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout_ms: Option<i32>) -> io::Result<()> {
     // SAFETY: pointer and length of one slice.

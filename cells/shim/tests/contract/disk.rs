@@ -134,6 +134,28 @@ fn a_full_cache_is_told_from_a_full_disk() {
 }
 
 #[test]
+fn the_exit_is_known_also_where_the_hosts_disk_is_full_by_then() {
+    crate::linux::enter_new_mounts();
+    crate::bed::process(async |bed| {
+        let spec = bed.spec("a", "head -c 10M /dev/zero > fill; exit 3");
+        let small = ["-t", "tmpfs", "-o", "size=256k", "tmpfs"];
+        let mount = std::process::Command::new("mount")
+            .args(small)
+            .arg(&spec.dir)
+            .status();
+        assert!(mount.expect("mount runs").success());
+        let container = bed.start(spec).await;
+        let exit = within(container.wait()).await.expect("the shim tells it");
+        assert_eq!(exit.status, 3);
+        let lazily = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(bed.dir("a"))
+            .status();
+        assert!(lazily.expect("umount runs").success());
+    });
+}
+
+#[test]
 fn a_cache_that_a_crash_may_have_broken_begins_empty() {
     linux(async |bed| {
         let script = "ls /.slipway/cache; echo warm > /.slipway/cache/warm";
