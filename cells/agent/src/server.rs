@@ -2,7 +2,9 @@
 //! few retries, since a server that is being restarted is back within a second.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,14 +20,14 @@ use model::protocol::cell::UPGRADE;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::io::ReaderStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Backoff;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// From the end of a request to the head of its answer.
+/// Longest time that the server takes to read on, or after all of a request to begin its answer.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest silence within a body.
 const IDLE: Duration = Duration::from_secs(30);
@@ -228,6 +230,7 @@ impl Server {
         request: http::request::Builder,
         body: Body,
     ) -> Result<Answer, ServerError> {
+        let (body, turn) = Turn::watch(body);
         let request = request
             .header(header::HOST, "slipway")
             .body(body)
@@ -254,17 +257,75 @@ impl Server {
             // What goes wrong here reaches the caller through its request or body.
             let _ = connection.with_upgrades().await;
         }));
-        let response = timeout(ANSWER, sender.send_request(request)).await;
-        let response = response
-            .map_err(|_| ServerError::TimedOut {
-                request: name.clone(),
-            })?
-            .map_err(broken)?;
+        let response = tokio::select! {
+            response = sender.send_request(request) => response.map_err(broken)?,
+            () = turn.is_not_taken() => {
+                return Err(ServerError::TimedOut { request: name });
+            }
+        };
         Ok(Answer {
             name,
             response,
             connection,
         })
+    }
+}
+
+/// Since when it is the server's turn: to read what was sent, or to answer. None while our own side has nothing to send yet.
+#[derive(Debug, Clone)]
+struct Turn(Arc<Mutex<Option<Instant>>>);
+
+impl Turn {
+    fn watch(body: Body) -> (Watched, Self) {
+        let turn = Self(Arc::new(Mutex::new(Some(Instant::now()))));
+        let watched = Watched {
+            body,
+            turn: turn.clone(),
+        };
+        (watched, turn)
+    }
+
+    fn is(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Completes when the server has let its turn pass for [`ANSWER`].
+    async fn is_not_taken(&self) {
+        loop {
+            let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = since.unwrap_or_else(Instant::now) + ANSWER;
+            if since.is_some() && until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+struct Watched {
+    body: Body,
+    turn: Turn,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.turn.is(polled.is_ready().then(Instant::now));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -341,4 +402,49 @@ fn empty() -> Body {
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// A server that takes a break before each part that it reads, and answers after `parts` of them.
+    async fn store_at(pace: Duration, parts: usize) -> Result<(), ServerError> {
+        const PART: usize = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let reader = AbortOnDropHandle::new(tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut part = vec![0; PART];
+            for _ in 0..parts {
+                tokio::time::sleep(pace).await;
+                stream.read_exact(&mut part).await.unwrap();
+            }
+            let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            std::future::pending::<()>().await;
+        }));
+        let server = Server {
+            socket: socket.into(),
+        };
+        let body = StreamBody::new(futures_util::stream::iter(
+            (0..4).map(|_| Ok(Frame::data(Bytes::from(vec![0; PART])))),
+        ));
+        let sent = server
+            .send(Request::put("/blob"), BodyExt::boxed(body))
+            .await;
+        drop(reader);
+        sent.map(drop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_layer_may_take_its_time_as_long_as_the_server_reads() {
+        store_at(Duration::from_secs(25), 4).await.unwrap();
+        let stuck = store_at(Duration::from_secs(61), 1).await;
+        assert!(matches!(stuck, Err(ServerError::TimedOut { .. })));
+    }
 }
