@@ -266,13 +266,12 @@ impl<E: Engine> Life<E> {
                 limit_bytes: self.task.record().limits.disk.bytes(),
             }),
             _ if ended.cache_full => {
-                let limit_bytes = self.cell.config.budgets.app_build_cache;
-                self.note(format!(
-                    "The app's build cache of {} MiB is full and is emptied; push again to build without it",
-                    limit_bytes / (1024 * 1024)
-                ))
-                .await;
-                failed(StagingFailure::OutOfDisk { limit_bytes })
+                self.note("The app's build cache is full and is emptied; the next build begins without it".to_owned())
+                    .await;
+                let limit = self.task.record().limits.disk;
+                failed(StagingFailure::OutOfDisk {
+                    limit_bytes: limit.bytes(),
+                })
             }
             Ok(output::Output::Failed(failure)) => failed(failure),
             Err(problem) => {

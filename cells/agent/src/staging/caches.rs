@@ -87,17 +87,21 @@ impl Caches {
         Ok(folder)
     }
 
-    /// What the cache of one app may hold.
-    pub(crate) fn limit(&self) -> Megabytes {
-        let mib = self.budgets.app_build_cache / (1024 * 1024);
-        Megabytes(u32::try_from(mib).unwrap_or(u32::MAX))
+    /// What a build may put into the cache of its app, where `spare` is what the cell could do without. More than what is kept of
+    /// it, up to what the build may write anyway: one that needs more than fits into the budget succeeds, and the cache goes
+    /// afterwards.
+    pub(crate) fn limit(&self, build: Megabytes, spare: Megabytes) -> Megabytes {
+        let kept = self.budgets.app_build_cache / (1024 * 1024);
+        let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+        // In powers of two, since a cache whose size is another begins anew.
+        let spare = spare.0.checked_ilog2().map_or(0, |power| 1 << power);
+        Megabytes(build.0.min(spare).max(kept))
     }
 
     /// Bytes by which the cache of `app` exceeds its budget now. Blocks.
     pub(crate) fn excess(&self, app: AppId) -> u64 {
-        // A cache with a disk of its own cannot exceed it.
-        let files = self.folder.join(app.to_string()).join(CONTENTS[0]);
-        disk_usage(&files).saturating_sub(self.budgets.app_build_cache)
+        let cache = self.folder.join(app.to_string());
+        disk_usage(&cache).saturating_sub(self.budgets.app_build_cache)
     }
 
     /// Drops the cache of `app` if it is too large by itself or `full`, so that nothing more can be put into it, then the
@@ -185,6 +189,25 @@ mod tests {
         fs::write(caches.open(apps[0]).unwrap().join("image"), "full").unwrap();
         caches.make_room(apps[0], true).unwrap();
         assert!(!there(&apps[0]), "nothing could be put into it any more");
+    }
+
+    #[test]
+    fn a_build_may_write_more_than_is_kept_but_no_more_than_there_is_room_for() {
+        let budgets = Budgets {
+            app_build_cache: 256 << 20,
+            ..Budgets::default()
+        };
+        let caches = Caches::new("unused".into(), budgets);
+        for (build, spare, limit) in [
+            (4096, 100_000, 4096),
+            (4096, 3000, 2048),
+            (4096, 100, 256),
+            (4096, 0, 256),
+            (128, 100_000, 256),
+        ] {
+            let got = caches.limit(Megabytes(build), Megabytes(spare));
+            assert_eq!(got, Megabytes(limit), "{build} {spare}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use cells_engine::{Cache, ContainerLimits, ContainerSpec, Engine, Mount};
 use model::ids::TaskId;
+use model::limits::Megabytes;
 use model::protocol::cell::{DiskLimit, Isolation, StagingSpec};
 use model::protocol::lifecycle::BuildSpec;
 use model::secret::Env;
 
 use super::maven;
+use crate::capacity;
 use crate::cell::{Cell, OPEN_FILES, VCAP, owner_under};
 use crate::config::Config;
 use crate::durable;
@@ -49,6 +51,13 @@ struct Places {
     cache: PathBuf,
 }
 
+/// The build's own disk takes the other half. A cache that is there already counts as taken, but it is sparse, and what it may
+/// still take is not more.
+fn half_of_the_spare<E: Engine>(cell: &Cell<E>) -> io::Result<Megabytes> {
+    let free = capacity::free_disk(&cell.config.data)?;
+    Ok(Megabytes(free.0.saturating_sub(cell.min_free_disk.0) / 2))
+}
+
 /// Makes everything that the build's container needs. The package lies in place already. Blocks.
 pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Result<ContainerSpec> {
     let isolation = cell.engine.isolation();
@@ -60,7 +69,9 @@ pub(super) fn prepare<E: Engine>(cell: &Cell<E>, order: &StagingSpec) -> io::Res
     let mut cache = Cache {
         folder: cell.build_caches.open(order.app)?,
         target: String::new(),
-        limit: cell.build_caches.limit(),
+        limit: cell
+            .build_caches
+            .limit(order.limits.disk, half_of_the_spare(cell)?),
     };
     if let Some(owner) = owner_under(isolation)
         && cell.engine.disk_limit() == DiskLimit::Sampled
