@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cells_engine::folders::disk_usage;
 use cells_engine::{Container, Engine};
+use model::ids::AppId;
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
 use model::task::TaskState;
 use tokio::sync::Semaphore;
@@ -19,14 +20,15 @@ use tokio_util::task::TaskTracker;
 use crate::cell::{Cell, Registry, blocking, containers_folder, owner_under, text_of};
 use crate::config::Config;
 use crate::instance::{self, Instance};
-use crate::layers::{self, Layers};
+use crate::layers::{self, Layers, Lease};
 use crate::ledger::{InstanceRecord, Ledger, TaskRecord, TaskWork};
 use crate::logs::Logs;
 use crate::reports::Reports;
+use crate::room::Room;
 use crate::server::Server;
 use crate::staging::{self, Caches};
 use crate::task::{self, Start, Task};
-use crate::{capacity, command, durable, guard, session, stack, strangers};
+use crate::{capacity, command, durable, guard, launch, session, stack, strangers};
 
 /// Streams to the server at the same time.
 const STREAMS: usize = 32;
@@ -56,12 +58,14 @@ impl<E: Engine> Agent<E> {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { config, engine } = self;
         let opened = blocking(move || open(config, engine, shutdown));
-        let cell = Arc::new(opened.await?);
-        take_over(&cell)
+        let (cell, known) = opened.await?;
+        let cell = Arc::new(cell);
+        take_over(&cell, known)
             .await
             .context("could not take over what runs on this cell")?;
         cell.tracker.spawn(session::keep(cell.clone()));
         cell.tracker.spawn(guard::keep(cell.clone()));
+        cell.tracker.spawn(keep_room(cell.clone()));
         cell.shutdown.cancelled().await;
         cell.tracker.close();
         if tokio::time::timeout(LEAVE, cell.tracker.wait())
@@ -76,11 +80,19 @@ impl<E: Engine> Agent<E> {
     }
 }
 
+/// What the ledger knows when an agent starts.
+struct Known {
+    instances: Vec<InstanceRecord>,
+    tasks: Vec<TaskRecord>,
+    /// Of what may run on, until each has its own.
+    _leases: Vec<Lease>,
+}
+
 fn open<E: Engine>(
     config: Config,
     engine: E,
     shutdown: CancellationToken,
-) -> anyhow::Result<Cell<E>> {
+) -> anyhow::Result<(Cell<E>, Known)> {
     let data = &config.data;
     let in_data = || format!("could not use the data folder {}", data.display());
     // Sources, layers and logs are their apps' own, and the host may have other users.
@@ -89,21 +101,43 @@ fn open<E: Engine>(
         .with_context(in_data)?;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .context("could not read the boot id")?;
-    let ledger = Ledger::open(data, boot_id.trim()).with_context(in_data)?;
-    let min_free_disk = match config.min_free_disk {
+    let found = Ledger::find(data, boot_id.trim()).with_context(in_data)?;
+    let least = match config.min_free_disk {
         Some(least) => least,
         None => capacity::min_free_disk(data).context("could not measure this host's disk")?,
     };
+    let room = Room::open(data.clone(), least).context("could not measure this host's disk")?;
     let server = Server::new(&config.server_socket);
     let tracker = TaskTracker::new();
     let layers = layers::Options {
         folder: data.join("layers"),
         budget: config.budgets.layers,
         owner: owner_under(engine.isolation()),
-        rebooted: ledger.rebooted,
+        rebooted: found.ledger().rebooted,
         tracker: tracker.clone(),
     };
     let layers = Layers::open(layers, server.clone()).with_context(in_data)?;
+    let build_caches = Caches::new(data.join("build-cache"), config.budgets);
+    let build_slots = Arc::new(Semaphore::new(config.concurrent_builds.max(1)));
+    let known = Known::read(found.ledger(), &layers).with_context(in_data)?;
+    if room.is_short().with_context(in_data)? {
+        // On a full disk not even the ledger could be opened.
+        let turns = known.running_builds(found.ledger());
+        let turns: Vec<_> = turns
+            .map(|app| build_caches.take_turn_now(app, &build_slots))
+            .collect();
+        let given = layers
+            .give_way(|| room.is_short().is_ok_and(|short| !short))
+            .and_then(|()| match room.is_short()? {
+                true => build_caches.give_way(),
+                false => Ok(()),
+            });
+        drop(turns);
+        if let Err(error) = given {
+            tracing::warn!(%error, "could not make room on a disk that is full");
+        }
+    }
+    let ledger = found.open().with_context(in_data)?;
     let logs = Logs::open(
         data.join("logs"),
         containers_folder(&config),
@@ -116,10 +150,10 @@ fn open<E: Engine>(
         None => capacity::measure(data, own_disk(data, &layers))
             .context("could not measure what this host can offer")?,
     };
-    Ok(Cell {
+    let cell = Cell {
         stack: stack::identify(Path::new("/")),
         capacity,
-        min_free_disk,
+        room,
         ledger,
         reports: Reports::new(),
         server,
@@ -128,14 +162,53 @@ fn open<E: Engine>(
         instances: Registry::new(),
         tasks: Registry::new(),
         strangers: Mutex::default(),
-        build_slots: Arc::new(Semaphore::new(config.concurrent_builds.max(1))),
+        build_slots,
         streams: Arc::new(Semaphore::new(STREAMS)),
-        build_caches: Caches::new(data.join("build-cache"), config.budgets),
+        build_caches,
         tracker,
         shutdown,
         engine,
         config,
-    })
+    };
+    Ok((cell, known))
+}
+
+impl Known {
+    fn read(ledger: &Ledger, layers: &Layers) -> std::io::Result<Self> {
+        let (instances, tasks) = (ledger.instances()?, ledger.tasks()?);
+        let of_tasks = tasks.iter().flat_map(|record| match &record.work {
+            TaskWork::Command(work) => work.layers.as_slice(),
+            TaskWork::Build(_) => &[],
+        });
+        let of_instances = instances.iter().flat_map(|record| &record.layers);
+        let leases = of_instances
+            .chain(of_tasks)
+            // Nothing runs on over a start of the host.
+            .filter(|_| !ledger.rebooted)
+            .filter_map(|layer| layers.lease_present(layer.diff_id))
+            .collect();
+        Ok(Self {
+            instances,
+            tasks,
+            _leases: leases,
+        })
+    }
+
+    /// The apps of builds that may run on.
+    fn running_builds(&self, ledger: &Ledger) -> impl Iterator<Item = AppId> {
+        let records = self.tasks.iter().filter(|_| !ledger.rebooted);
+        records
+            .filter(|record| !record.is_done() && matches!(record.work, TaskWork::Build(_)))
+            .map(|record| record.app)
+    }
+}
+
+async fn keep_room<E: Engine>(cell: Arc<Cell<E>>) {
+    let give_way = || {
+        let keeper = cell.clone();
+        blocking(move || keeper.give_way())
+    };
+    cell.room.keep(&cell.shutdown, give_way).await;
 }
 
 /// Bytes that the cell has on disk for what it runs, builds and keeps.
@@ -146,12 +219,13 @@ fn own_disk(data: &Path, layers: &Layers) -> u64 {
 }
 
 /// Settles the ledger with what really runs: adopts, reports what ended meanwhile, sweeps what nobody knows.
-async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
-    let keeper = cell.clone();
-    let (instances, tasks) = blocking(move || -> std::io::Result<_> {
-        Ok((keeper.ledger.instances()?, keeper.ledger.tasks()?))
-    })
-    .await?;
+/// What is true is told also where a full disk does not take it.
+async fn take_over<E: Engine>(cell: &Arc<Cell<E>>, known: Known) -> anyhow::Result<()> {
+    let Known {
+        instances,
+        tasks,
+        _leases,
+    } = known;
     let mut found: Found<E> = HashMap::new();
     for container in cell.engine.adopt().await? {
         found.insert(container.name().to_owned(), container);
@@ -169,10 +243,10 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
         "taking over"
     );
     for record in instances {
-        take_over_instance(cell, record, &mut found).await?;
+        take_over_instance(cell, record, &mut found).await;
     }
     for record in tasks {
-        take_over_task(cell, record, &mut found).await?;
+        take_over_task(cell, record, &mut found).await;
     }
     // After a start of the host they are only what is left of containers, and go with the sweep.
     if !cell.ledger.rebooted && !found.is_empty() {
@@ -187,11 +261,13 @@ async fn take_over<E: Engine>(cell: &Arc<Cell<E>>) -> anyhow::Result<()> {
         );
     }
     let config = cell.config.clone();
-    blocking(move || {
+    let swept = blocking(move || {
         sweep_folders(&containers_folder(&config), &known)?;
         staging::sweep(&config, &task_ids)
-    })
-    .await?;
+    });
+    if let Err(error) = swept.await {
+        tracing::error!(%error, "could not remove all folders that earlier containers left");
+    }
     Ok(())
 }
 
@@ -199,10 +275,11 @@ async fn take_over_instance<E: Engine>(
     cell: &Arc<Cell<E>>,
     record: InstanceRecord,
     found: &mut Found<E>,
-) -> anyhow::Result<()> {
+) {
     let container = found.remove(&record.instance.to_string());
     let (keeper, meta) = (cell.clone(), instance::log_meta(&record));
-    let logs = blocking(move || keeper.logs.begin(meta)).await?;
+    let logs = blocking(move || keeper.logs.resume(meta)).await;
+    let leases = launch::present(cell, &record.layers);
     let lost = lost_reason(&record, cell.ledger.rebooted, container.is_some());
     let instance = Instance::new(record, logs);
     cell.instances.insert(instance.id, instance.clone());
@@ -219,22 +296,25 @@ async fn take_over_instance<E: Engine>(
             };
             ended.apply(&keeper, InstanceEvent::Exited(exit), None)
         });
-        exit.await?;
+        if let Err(error) = exit.await {
+            tracing::error!(instance = %instance.id, %error, "could not record an instance's end");
+        }
     }
     match container {
         Some(container) => {
             cell.tracker.spawn(instance::live(
                 cell.clone(),
                 instance,
-                instance::Start::Adopted(container),
+                instance::Start::Adopted(container, leases),
             ));
         }
         None => {
-            let keeper = cell.clone();
-            blocking(move || keeper.logs.end(&instance.logs)).await?;
+            let (keeper, logs) = (cell.clone(), instance.logs.clone());
+            if let Err(error) = blocking(move || keeper.logs.end(&logs)).await {
+                tracing::error!(instance = %instance.id, %error, "could not put an ended instance's log in its place");
+            }
         }
     }
-    Ok(())
 }
 
 /// How an instance ended of whose end nothing else is known; none where it is known or it may still run.
@@ -258,14 +338,10 @@ fn lost_reason(record: &InstanceRecord, rebooted: bool, has_container: bool) -> 
     }
 }
 
-async fn take_over_task<E: Engine>(
-    cell: &Arc<Cell<E>>,
-    record: TaskRecord,
-    found: &mut Found<E>,
-) -> anyhow::Result<()> {
+async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, found: &mut Found<E>) {
     let container = found.remove(&record.task.to_string());
     let (keeper, meta) = (cell.clone(), task::log_meta(&record));
-    let logs = blocking(move || keeper.logs.begin(meta)).await?;
+    let logs = blocking(move || keeper.logs.resume(meta)).await;
     let (done, rebooted) = (record.is_done(), cell.ledger.rebooted);
     let (work, lost) = (record.work.clone(), task::lost(&record, rebooted));
     let task = Task::new(record, logs);
@@ -280,11 +356,12 @@ async fn take_over_task<E: Engine>(
                         .spawn(staging::live(keeper, task, work, Start::Adopted(container)))
                 }
                 TaskWork::Command(work) => {
-                    cell.tracker
-                        .spawn(command::live(keeper, task, work, Start::Adopted(container)))
+                    let leases = launch::present(cell, &work.layers);
+                    let start = Start::Adopted((container, leases));
+                    cell.tracker.spawn(command::live(keeper, task, work, start))
                 }
             };
-            return Ok(());
+            return;
         }
         Some(container) => {
             if let Err(error) = container.remove().await {
@@ -293,14 +370,15 @@ async fn take_over_task<E: Engine>(
         }
         None => {}
     }
-    let keeper = cell.clone();
-    blocking(move || {
+    let (keeper, ended) = (cell.clone(), task.clone());
+    let settled = blocking(move || {
         // No effect where it is done.
-        task.apply(&keeper, TaskState::Done { outcome: lost })?;
-        task.end_logs(&keeper.logs)
-    })
-    .await?;
-    Ok(())
+        let told = ended.apply(&keeper, TaskState::Done { outcome: lost });
+        ended.end_logs(&keeper.logs).and(told)
+    });
+    if let Err(error) = settled.await {
+        tracing::error!(task = %task.id, %error, "could not record a task's end");
+    }
 }
 
 /// Removes folders of containers that the ledger does not know; the engine has removed the containers.

@@ -7,19 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cells_engine::{Engine, Mount};
 use model::droplet::Stack;
 use model::ids::{InstanceId, TaskId};
-use model::limits::Megabytes;
 use model::protocol::cell::{CellCapacity, Isolation};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::capacity;
 use crate::config::Config;
 use crate::instance::Instance;
 use crate::layers::{Layers, Owner};
 use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::reports::Reports;
+use crate::room::Room;
 use crate::server::Server;
 use crate::task::Task;
 
@@ -39,7 +38,7 @@ pub(crate) struct Cell<E: Engine> {
     pub(crate) engine: E,
     pub(crate) stack: Stack,
     pub(crate) capacity: CellCapacity,
-    pub(crate) min_free_disk: Megabytes,
+    pub(crate) room: Room,
     pub(crate) ledger: Ledger,
     pub(crate) reports: Reports,
     pub(crate) server: Server,
@@ -62,21 +61,10 @@ impl<E: Engine> Cell<E> {
         containers_folder(&self.config).join(name)
     }
 
-    /// Why nothing new may begin here for lack of disk space; none where there is enough. Blocks.
-    pub(crate) fn short_of_disk(&self) -> std::io::Result<Option<String>> {
-        let least = self.min_free_disk;
-        let mut free = capacity::free_disk(&self.config.data)?;
-        if free < least {
-            // What was kept to be faster gives way first.
-            self.layers.give_way()?;
-            self.build_caches.give_way()?;
-            free = capacity::free_disk(&self.config.data)?;
-        }
-        Ok((free < least).then(|| {
-            format!(
-                "the cell's disk has {free} free, and with less than {least} it begins nothing new"
-            )
-        }))
+    /// Removes what was kept to be faster and nothing uses now. Blocks, maybe for minutes.
+    pub(crate) fn give_way(&self) -> std::io::Result<()> {
+        self.layers.give_way(|| false)?;
+        self.build_caches.give_way()
     }
 
     /// The binary's path as the container's command sees it, and the bind that brings it there.

@@ -29,7 +29,7 @@ pub(crate) async fn live<E: Engine>(
     cell: Arc<Cell<E>>,
     task: Arc<Task>,
     work: CommandWork,
-    start: Start<TaskSpec, E::Container>,
+    start: Start<TaskSpec, (E::Container, Vec<Lease>)>,
 ) {
     let life = Life { cell, task, work };
     match start {
@@ -38,10 +38,7 @@ pub(crate) async fn live<E: Engine>(
             Ok(None) => {}
             Err(outcome) => life.finish(outcome, None).await,
         },
-        Start::Adopted(container) => {
-            let leases = launch::present(&life.cell, &life.work.layers);
-            life.supervise(container, leases).await;
-        }
+        Start::Adopted((container, leases)) => life.supervise(container, leases).await,
     }
 }
 

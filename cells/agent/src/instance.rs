@@ -25,7 +25,7 @@ pub(crate) use entry::{Instance, log_meta};
 pub(crate) enum Start<C> {
     Fresh(Box<InstanceSpec>),
     /// Its container was started by an earlier agent.
-    Adopted(C),
+    Adopted(C, Vec<Lease>),
 }
 
 /// Lives one instance's life to its end, or to the end of this agent.
@@ -41,11 +41,7 @@ pub(crate) async fn live<E: Engine>(
             Ok(None) => {}
             Err(exit) => life.end(exit, None).await,
         },
-        Start::Adopted(container) => {
-            let layers = life.instance.record().layers;
-            let leases = launch::present(&life.cell, &layers);
-            life.supervise(container, leases).await;
-        }
+        Start::Adopted(container, leases) => life.supervise(container, leases).await,
     }
 }
 

@@ -297,17 +297,18 @@ impl Layers {
         Ok(())
     }
 
-    /// Removes all layers that nothing uses. Blocks.
-    pub(crate) fn give_way(&self) -> io::Result<()> {
-        self.shrink_to(0)
+    /// Removes layers that nothing uses, until there is `enough` space. Blocks.
+    pub(crate) fn give_way(&self, enough: impl Fn() -> bool) -> io::Result<()> {
+        self.shrink(|_| enough())
     }
 
     fn make_room(&self) -> io::Result<()> {
-        self.shrink_to(self.inner.options.budget)
+        let budget = self.inner.options.budget;
+        self.shrink(|bytes| bytes <= budget)
     }
 
-    /// Removes unused layers, the longest unused first, until the rest fits. Blocks.
-    fn shrink_to(&self, budget: u64) -> io::Result<()> {
+    /// Removes unused layers, the longest unused first, until the bytes of the rest are `enough`. Blocks.
+    fn shrink(&self, enough: impl Fn(u64) -> bool) -> io::Result<()> {
         let mut unused: Vec<(SystemTime, Digest)> = Vec::new();
         let known: Vec<_> = self.slots().keys().copied().collect();
         for digest in known {
@@ -320,7 +321,7 @@ impl Layers {
             let trash = self.temporary("trash");
             {
                 let mut slots = self.slots();
-                if bytes_of(&slots) <= budget {
+                if enough(bytes_of(&slots)) {
                     break;
                 }
                 // Leases and makers hold the slot too, and can only get it through the map that is locked here.

@@ -32,6 +32,13 @@ pub(crate) struct Ledger {
     pub(crate) rebooted: bool,
 }
 
+/// A ledger that was read, and whose new incarnation, if there is one, is not on disk yet.
+#[derive(Debug)]
+pub(crate) struct Found {
+    ledger: Ledger,
+    is_new: bool,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Identity {
     cell: CellId,
@@ -197,8 +204,8 @@ impl TaskRecord {
 }
 
 impl Ledger {
-    /// Opens the ledger below `folder`, or begins one.
-    pub(crate) fn open(folder: &Path, boot_id: &str) -> io::Result<Self> {
+    /// Reads the ledger below `folder`, or begins one.
+    pub(crate) fn find(folder: &Path, boot_id: &str) -> io::Result<Found> {
         for part in ["instances", "tasks"] {
             fs::create_dir_all(folder.join(part))?;
         }
@@ -211,14 +218,15 @@ impl Ledger {
             Err(error) => return Err(error),
         };
         let rebooted = identity.boot_id != boot_id;
-        if fresh || rebooted {
-            boot_id.clone_into(&mut identity.boot_id);
-            durable::write_json(&file, &identity)?;
-        }
-        Ok(Self {
+        boot_id.clone_into(&mut identity.boot_id);
+        let ledger = Self {
             folder: folder.to_owned(),
             identity: Mutex::new(identity),
             rebooted,
+        };
+        Ok(Found {
+            ledger,
+            is_new: fresh || rebooted,
         })
     }
 
@@ -301,6 +309,21 @@ impl Ledger {
     }
 }
 
+impl Found {
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Opens it; from then on there is no way back to an earlier incarnation.
+    pub(crate) fn open(self) -> io::Result<Ledger> {
+        let Self { ledger, is_new } = self;
+        if is_new {
+            durable::write_json(&ledger.folder.join("cell.json"), &ledger.identity())?;
+        }
+        Ok(ledger)
+    }
+}
+
 impl Identity {
     fn begin(boot_id: &str) -> Self {
         Self {
@@ -341,17 +364,21 @@ fn read_all<T: DeserializeOwned>(folder: &Path) -> io::Result<Vec<T>> {
 mod tests {
     use super::*;
 
+    fn open(folder: &Path, boot_id: &str) -> Ledger {
+        Ledger::find(folder, boot_id).unwrap().open().unwrap()
+    }
+
     #[test]
     fn a_reboot_is_a_new_incarnation_of_the_same_cell() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Ledger::open(folder.path(), "boot-1").unwrap();
-        let again = Ledger::open(folder.path(), "boot-1").unwrap();
+        let first = open(folder.path(), "boot-1");
+        let again = open(folder.path(), "boot-1");
         assert_eq!(
             (first.cell(), first.incarnation()),
             (again.cell(), again.incarnation())
         );
         assert!(!again.rebooted);
-        let rebooted = Ledger::open(folder.path(), "boot-2").unwrap();
+        let rebooted = open(folder.path(), "boot-2");
         assert!(rebooted.rebooted && rebooted.cell() == first.cell());
         assert_ne!(rebooted.incarnation(), first.incarnation());
     }
@@ -359,14 +386,14 @@ mod tests {
     #[test]
     fn a_lower_epoch_is_refused_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(folder.path(), "b").unwrap();
+        let ledger = open(folder.path(), "b");
         ledger.obey(7).unwrap();
         ledger.obey(7).unwrap();
         assert!(matches!(
             ledger.obey(6),
             Err(EpochError::Over { got: 6, seen: 7 })
         ));
-        let ledger = Ledger::open(folder.path(), "b").unwrap();
+        let ledger = open(folder.path(), "b");
         assert_eq!(ledger.epoch(), 7);
         assert!(ledger.obey(3).is_err());
     }
@@ -374,7 +401,7 @@ mod tests {
     #[test]
     fn an_unreadable_record_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(folder.path(), "b").unwrap();
+        let ledger = open(folder.path(), "b");
         fs::write(folder.path().join("instances/x.json"), "{").unwrap();
         assert!(ledger.instances().unwrap().is_empty());
         assert!(folder.path().join("instances/x.unreadable").exists());

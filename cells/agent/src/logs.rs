@@ -29,6 +29,7 @@ pub(crate) use read::{Reading, read};
 
 /// Ended sets of one app beyond this many go, however small: a crash loop makes many.
 const MAX_ENDED_SETS: usize = 64;
+const META: &str = "meta.json";
 const MAX_META_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug)]
@@ -91,8 +92,14 @@ impl Logs {
             };
             for entry in found {
                 let folder = entry?.path();
-                match durable::read_json::<LogMeta>(&folder.join("meta.json"), MAX_META_BYTES) {
-                    Ok(meta) => logs.add(meta, folder),
+                match durable::read_json::<LogMeta>(&folder.join(META), MAX_META_BYTES) {
+                    Ok(meta) => {
+                        let set = logs.add(meta, folder);
+                        let ended = set.measure();
+                        let mut progress = set.progress();
+                        progress.last_note_ns = ended.last_ns;
+                        progress.ended = Some(ended);
+                    }
                     Err(error) => {
                         tracing::warn!(folder = %folder.display(), %error, "a log folder is unreadable and was removed");
                         durable::remove_all(&folder)?;
@@ -103,42 +110,60 @@ impl Logs {
         Ok(logs)
     }
 
-    fn add(&self, meta: LogMeta, folder: PathBuf) {
-        let live = self.containers.join(&meta.name).join("logs");
+    /// Takes a set into the index. It has not ended, so that nobody drops it.
+    fn add(&self, meta: LogMeta, folder: PathBuf) -> Arc<LogSet> {
         let app = meta.app;
-        let set = LogSet {
+        let set = Arc::new(LogSet {
             folder,
-            live,
+            live: self.containers.join(&meta.name).join("logs"),
             meta,
             progress: Mutex::default(),
-        };
-        let ended = set.measure();
-        set.progress().last_note_ns = ended.last_ns;
-        set.progress().ended = Some(ended);
-        self.sets().entry(app).or_default().push(Arc::new(set));
+        });
+        self.sets().entry(app).or_default().push(set.clone());
+        set
     }
 
-    /// The set of a container that is about to run, or of one that ran before the agent was restarted.
+    /// The set of a container that is about to run.
     pub(crate) fn begin(&self, meta: LogMeta) -> io::Result<Arc<LogSet>> {
-        let folder = self.folder.join(meta.app.to_string()).join(&meta.name);
-        let find = |sets: &BTreeMap<AppId, Vec<Arc<LogSet>>>| {
-            sets.get(&meta.app)?
-                .iter()
-                .find(|set| set.meta.name == meta.name)
-                .cloned()
-        };
-        if find(&self.sets()).is_none() {
-            fs::create_dir_all(&folder)?;
-            durable::write_json(&folder.join("meta.json"), &meta)?;
-            self.add(meta.clone(), folder);
+        if let Some(known) = self.revive(&meta) {
+            return Ok(known);
         }
-        let set = find(&self.sets()).expect("it was added above");
+        let folder = self.folder_of(&meta);
+        make_folder(&folder, &meta)?;
+        Ok(self.add(meta, folder))
+    }
+
+    /// The set of a container that ran before the agent was restarted; also where the disk does not take it now.
+    pub(crate) fn resume(&self, meta: LogMeta) -> Arc<LogSet> {
+        if let Some(known) = self.revive(&meta) {
+            return known;
+        }
+        let folder = self.folder_of(&meta);
+        if let Err(error) = make_folder(&folder, &meta) {
+            tracing::error!(name = %meta.name, %error, "could not make the folder of a log");
+        }
+        self.add(meta, folder)
+    }
+
+    /// The known set of that name, which has not ended from now on.
+    fn revive(&self, meta: &LogMeta) -> Option<Arc<LogSet>> {
+        let sets = self.sets();
+        let mut of_app = sets.get(&meta.app)?.iter();
+        let set = of_app.find(|set| set.meta.name == meta.name)?.clone();
         set.progress().ended = None;
-        Ok(set)
+        Some(set)
+    }
+
+    fn folder_of(&self, meta: &LogMeta) -> PathBuf {
+        self.folder.join(meta.app.to_string()).join(&meta.name)
     }
 
     /// Takes over the output of a container that is gone, and makes room.
     pub(crate) fn end(&self, set: &LogSet) -> io::Result<()> {
+        // Where the disk did not take it when the set began.
+        if !set.folder.join(META).exists() {
+            make_folder(&set.folder, &set.meta)?;
+        }
         for name in ["previous", "current"] {
             match fs::rename(set.live.join(name), set.folder.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -195,6 +220,11 @@ impl Logs {
     fn sets(&self) -> MutexGuard<'_, BTreeMap<AppId, Vec<Arc<LogSet>>>> {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn make_folder(folder: &Path, meta: &LogMeta) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    durable::write_json(&folder.join(META), meta)
 }
 
 /// Moves the ended sets that exceed a budget from `sets` to `gone`, the oldest first.

@@ -51,7 +51,10 @@ async fn take<E: Engine>(cell: &Arc<Cell<E>>, order: Order) -> Result<(), Refusa
     match order.body {
         OrderBody::Run(spec) => run(cell, spec).await,
         OrderBody::Stop { instance } => stop(cell, instance).await,
-        OrderBody::Reap { container } => strangers::reap(cell, &container).await,
+        OrderBody::Reap { container } => {
+            strangers::reap(cell, container);
+            Ok(())
+        }
         OrderBody::ForgetInstance { instance } => forget_instance(cell, instance).await,
         OrderBody::Stage(spec) => stage(cell, spec).await,
         OrderBody::RunTask(spec) => run_task(cell, spec).await,
@@ -70,7 +73,7 @@ async fn run<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<InstanceSpec>) -> Result<
     }
     launch::check(cell, &spec.stack, &spec.layers)?;
     check_room(cell)?;
-    check_disk(cell).await?;
+    cell.room.check().await?;
     let (keeper, record) = (cell.clone(), InstanceRecord::new(&spec));
     let recorded = blocking(move || -> io::Result<_> {
         let logs = keeper.logs.begin(instance::log_meta(&record))?;
@@ -110,16 +113,6 @@ fn live_tasks<E: Engine>(cell: &Cell<E>, counts: impl Fn(&TaskWork) -> bool) -> 
     records
         .filter(|record| !record.is_done() && counts(&record.work))
         .count()
-}
-
-/// Better no start than one that fails halfway and takes the room that others need to go on.
-async fn check_disk<E: Engine>(cell: &Arc<Cell<E>>) -> Result<(), Refusal> {
-    let keeper = cell.clone();
-    let short = blocking(move || keeper.short_of_disk()).await;
-    match short.map_err(|error| format!("the cell's disk could not be measured: {error}"))? {
-        Some(why) => Err(why),
-        None => Ok(()),
-    }
 }
 
 async fn stop<E: Engine>(cell: &Arc<Cell<E>>, instance: InstanceId) -> Result<(), Refusal> {
@@ -163,7 +156,7 @@ async fn stage<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<StagingSpec>) -> Result
             "this cell has {live} builds to do and takes no more"
         ));
     }
-    check_disk(cell).await?;
+    cell.room.check().await?;
     let record = TaskRecord::of_build(&spec, cell.stack.clone());
     let TaskWork::Build(work) = record.work.clone() else {
         return Ok(());
@@ -180,7 +173,7 @@ async fn run_task<E: Engine>(cell: &Arc<Cell<E>>, spec: Box<TaskSpec>) -> Result
     }
     launch::check(cell, &spec.stack, &spec.layers)?;
     check_room(cell)?;
-    check_disk(cell).await?;
+    cell.room.check().await?;
     let record = TaskRecord::of_command(&spec);
     let TaskWork::Command(work) = record.work.clone() else {
         return Ok(());

@@ -9,7 +9,6 @@ use cells_engine::Engine;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use model::limits::Megabytes;
 use model::protocol::cell::{CellHello, CellMessage, HEARTBEAT, MAX_FRAME_BYTES, Order};
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -17,7 +16,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::cell::{Cell, blocking};
 use crate::clock::Backoff;
-use crate::{capacity, orders};
+use crate::orders;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -96,7 +95,7 @@ async fn converse<E: Engine>(cell: &Arc<Cell<E>>, talked: &mut bool) -> anyhow::
                 }
                 sent = revision;
             }
-            _ = heartbeat.tick() => send(&mut frames, &heartbeat_of(cell).await).await?,
+            _ = heartbeat.tick() => send(&mut frames, &heartbeat_of(cell)).await?,
         }
     }
 }
@@ -157,28 +156,22 @@ fn hello<E: Engine>(cell: &Cell<E>) -> CellHello {
         capacity: cell.capacity,
         isolation: cell.engine.isolation(),
         disk_limit: cell.engine.disk_limit(),
-        min_free_disk: cell.min_free_disk,
+        min_free_disk: cell.room.least,
     }
 }
 
-async fn heartbeat_of<E: Engine>(cell: &Arc<Cell<E>>) -> CellMessage {
-    let keeper = cell.clone();
-    let measured = move || {
-        // Makes room where it can, since the server places nothing on a full disk.
-        keeper.short_of_disk()?;
-        capacity::free_disk(&keeper.config.data)
-    };
-    let free_disk = blocking(measured).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "could not measure free disk space");
-        Megabytes(0)
-    });
+/// Of what is known anyway, since it must never be late.
+fn heartbeat_of<E: Engine>(cell: &Cell<E>) -> CellMessage {
     let usage = cell
         .instances
         .all()
         .iter()
         .filter_map(|instance| instance.usage())
         .collect();
-    CellMessage::Heartbeat { usage, free_disk }
+    CellMessage::Heartbeat {
+        usage,
+        free_disk: cell.room.free(),
+    }
 }
 
 async fn send(frames: &mut Frames, message: &CellMessage) -> anyhow::Result<()> {

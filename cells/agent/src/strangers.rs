@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use cells_engine::{Container as _, Engine};
+use cells_engine::Engine;
 
-use crate::cell::{Cell, blocking, text_of};
-use crate::durable;
+use crate::cell::{Cell, blocking};
+use crate::{durable, removal};
 
 /// Takes note of all of them.
 pub(crate) fn keep<E: Engine>(cell: &Cell<E>, found: HashMap<String, E::Container>) {
@@ -26,27 +26,26 @@ pub(crate) fn keep<E: Engine>(cell: &Cell<E>, found: HashMap<String, E::Containe
         .unwrap_or_else(PoisonError::into_inner) = found;
 }
 
-/// Removes one, with its folder.
-pub(crate) async fn reap<E: Engine>(cell: &Arc<Cell<E>>, name: &str) -> Result<(), String> {
+/// Removes one, with its folder, in a task of its own. It is reported until it is gone.
+pub(crate) fn reap<E: Engine>(cell: &Arc<Cell<E>>, name: String) {
     let stranger = cell
         .strangers
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .get(name)
-        .cloned();
-    // Known by now, or gone already.
+        .remove(&name);
+    // Known by now, being removed, or gone already.
     let Some(stranger) = stranger else {
-        return Ok(());
+        return;
     };
-    stranger.remove().await.map_err(|error| text_of(&error))?;
-    let folder = cell.container_folder(name);
-    blocking(move || durable::remove_all(&folder))
-        .await
-        .map_err(|error| format!("could not remove a container's folder: {error}"))?;
-    cell.strangers
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(name);
-    cell.reports.forget_stranger(name);
-    Ok(())
+    let keeper = cell.clone();
+    cell.tracker.spawn(async move {
+        if !removal::remove(&keeper, &stranger).await {
+            return;
+        }
+        let folder = keeper.container_folder(&name);
+        if let Err(error) = blocking(move || durable::remove_all(&folder)).await {
+            tracing::error!(container = name, %error, "could not remove a container's folder");
+        }
+        keeper.reports.forget_stranger(&name);
+    });
 }

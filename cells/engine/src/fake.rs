@@ -38,6 +38,10 @@ pub struct Behaviour {
     /// Output, as (stream `O` or `E`, line), written at the start in the format of [`crate::logs`].
     pub output: Vec<(char, String)>,
     pub usage: Usage,
+    /// How often [`Container::remove`] fails before it does what it should.
+    pub removals_fail: u32,
+    /// How long each removal takes.
+    pub removal_takes: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ impl Default for Behaviour {
             on_terminate: OnTerminate::ExitAfter(Duration::ZERO, 143),
             output: Vec::new(),
             usage: Usage::default(),
+            removals_fail: 0,
+            removal_takes: Duration::ZERO,
         }
     }
 }
@@ -103,6 +109,7 @@ struct Inner {
     behaviour: Behaviour,
     exit: watch::Sender<Option<ContainerExit>>,
     signals: Mutex<Vec<Signal>>,
+    removals: Mutex<u32>,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
 }
 
@@ -186,9 +193,6 @@ impl Engine for FakeEngine {
             state.by_name.get(&spec.name).unwrap_or(&state.all).clone()
         };
         tokio::time::sleep(behaviour.start_takes).await;
-        if let Some(reason) = &behaviour.refuse_start {
-            return Err(EngineError::Setup(reason.clone()));
-        }
         write_output(&spec, &behaviour)?;
         make_folders(&spec)?;
         let (address, socket) = self.place(&spec, &behaviour).await?;
@@ -201,17 +205,23 @@ impl Engine for FakeEngine {
             behaviour: behaviour.clone(),
             exit: watch::Sender::new(None),
             signals: Mutex::default(),
+            removals: Mutex::default(),
             tasks: Mutex::default(),
         }));
+        lock(&self.0.state)
+            .containers
+            .insert(spec.name, container.clone());
+        if let Some(reason) = &behaviour.refuse_start {
+            // What cannot be removed stays.
+            let _ = container.remove().await;
+            return Err(EngineError::Setup(reason.clone()));
+        }
         if let Some(socket) = socket {
             container.accept_connections(socket);
         }
         if let Some((after, exit)) = behaviour.exits {
             container.end_after(after, exit);
         }
-        lock(&self.0.state)
-            .containers
-            .insert(spec.name, container.clone());
         Ok(container)
     }
 
@@ -307,6 +317,12 @@ impl FakeContainer {
     /// Ends it as if by itself.
     pub fn exit_now(&self, exit: FakeExit) {
         self.0.end(exit);
+    }
+
+    /// How often its removal was tried.
+    #[must_use]
+    pub fn removals(&self) -> u32 {
+        *lock(&self.0.removals)
     }
 
     /// Signals that it got, in order.
@@ -452,6 +468,14 @@ impl Container for FakeContainer {
             oom_killed: false,
         });
         lock(&self.0.tasks).clear();
+        tokio::time::sleep(self.0.behaviour.removal_takes).await;
+        {
+            let mut removals = lock(&self.0.removals);
+            *removals += 1;
+            if *removals <= self.0.behaviour.removals_fail {
+                return Err(EngineError::Setup("something still uses it".to_owned()));
+            }
+        }
         if let Some(engine) = self.0.engine.upgrade() {
             lock(&engine.state).containers.remove(&self.0.name);
         }

@@ -55,7 +55,7 @@ struct Places {
 /// still take is not more.
 fn half_of_the_spare<E: Engine>(cell: &Cell<E>) -> io::Result<Megabytes> {
     let free = capacity::free_disk(&cell.config.data)?;
-    Ok(Megabytes(free.0.saturating_sub(cell.min_free_disk.0) / 2))
+    Ok(Megabytes(free.0.saturating_sub(cell.room.least.0) / 2))
 }
 
 /// Makes everything that the build's container needs. The package lies in place already. Blocks.

@@ -1,11 +1,17 @@
 //! Agents, servers and hosts that come and go.
 
-use cells_engine::Engine;
+use std::time::Duration;
+
+use cells_agent::Agent;
 use cells_engine::fake::{Behaviour, FakeExit, OnTerminate};
+use cells_engine::{Container as _, Engine};
 use model::health::HealthCheckKind;
 use model::ids::InstanceId;
 use model::instance::{ExitReason, InstanceState};
+use model::limits::Megabytes;
 use model::protocol::cell::OrderBody;
+use model::task::TaskOutcome;
+use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use super::world::World;
@@ -70,7 +76,15 @@ async fn a_container_that_the_ledger_does_not_know_is_reported_and_goes_only_whe
     stranger.name = "stranger".into();
     stranger.dir = world.path("containers/stranger");
     std::fs::create_dir_all(&stranger.dir).unwrap();
-    world.engine.start(stranger).await.unwrap();
+    world.engine.script(
+        "stranger",
+        Behaviour {
+            removals_fail: 1,
+            removal_takes: Duration::from_secs(60),
+            ..Behaviour::default()
+        },
+    );
+    let container = world.engine.start(stranger).await.unwrap();
 
     let mut session = world.start().await;
     assert_eq!(session.strangers, ["stranger"]);
@@ -92,10 +106,24 @@ async fn a_container_that_the_ledger_does_not_know_is_reported_and_goes_only_whe
         "it is reported until it is gone"
     );
     session.epoch += 2;
+    let begun = tokio::time::Instant::now();
     session.accepted(reap("stranger")).await;
     session.accepted(reap("stranger")).await;
-    assert_eq!(world.engine.names(), [lives.to_string()]);
-    assert!(!world.path("containers/stranger").exists());
+    assert_eq!(
+        begun.elapsed().as_secs(),
+        0,
+        "other orders do not wait for it"
+    );
+    drop(session);
+    let session = world.session().await;
+    assert_eq!(
+        session.strangers,
+        ["stranger"],
+        "it is reported until it is gone"
+    );
+    super::world::eventually(|| world.engine.names() == [lives.to_string()]).await;
+    super::world::eventually(|| !world.path("containers/stranger").exists()).await;
+    assert_eq!(container.removals(), 2, "one removal at a time");
     drop(session);
     assert!(world.session().await.strangers.is_empty());
     world.stop().await;
@@ -166,6 +194,15 @@ async fn a_new_session_begins_with_a_full_report() {
     world.stop().await;
 }
 
+/// Lets the ledger be of an earlier start of the host.
+fn boot(world: &World) {
+    let file = world.path("cell.json");
+    let mut identity: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    identity["boot_id"] = "the boot before".into();
+    std::fs::write(&file, identity.to_string()).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reboot_loses_instances_and_makes_a_new_incarnation() {
     let mut world = World::new();
@@ -173,11 +210,7 @@ async fn a_reboot_loses_instances_and_makes_a_new_incarnation() {
     let lost = running(&world, &mut session).await;
     let before = session.hello.clone().unwrap();
     world.stop().await;
-    let file = world.path("cell.json");
-    let mut identity: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    identity["boot_id"] = "the boot before".into();
-    std::fs::write(&file, identity.to_string()).unwrap();
+    boot(&world);
 
     let session = world.start().await;
     let after = session.hello.as_ref().unwrap();
@@ -212,6 +245,100 @@ async fn a_restarted_agent_offers_what_it_offered_before_whatever_its_containers
         before.abs_diff(after) < WRITTEN_MB / 2,
         "{before} MiB, then {after} MiB"
     );
+    world.stop().await;
+}
+
+/// A world with two layers on its cell: one that an instance stands on, and one that nothing uses.
+async fn with_layers(world: &mut World) -> [std::path::PathBuf; 2] {
+    let mut session = world.start().await;
+    let mut folders = Vec::new();
+    for (name, stays) in [("used", true), ("unused", false)] {
+        let mut spec = world.instance(&session, HealthCheckKind::Process);
+        spec.layers = vec![world.stored_layer(name)];
+        let id = spec.instance;
+        folders.push(world.path(format!("layers/{}", spec.layers[0].diff_id.hex())));
+        session.accepted(OrderBody::Run(Box::new(spec))).await;
+        session.all_run([id]).await;
+        if !stays {
+            session.accepted(OrderBody::Stop { instance: id }).await;
+            session.exit_of(id).await;
+            let forget = OrderBody::ForgetInstance { instance: id };
+            session.accepted(forget).await;
+            super::world::eventually(|| world.engine.names().len() == 1).await;
+        }
+    }
+    world.stop().await;
+    folders.try_into().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_an_agent_first_removes_what_nothing_uses_and_takes_over_what_runs() {
+    let mut world = World::new();
+    let [used, unused] = with_layers(&mut world).await;
+    assert!(used.exists() && unused.exists());
+    world.config.min_free_disk = Some(Megabytes(u32::MAX));
+    let session = world.start().await;
+    assert!(!unused.exists() && used.exists());
+    assert!(matches!(
+        session.instances[0].state,
+        InstanceState::Running { .. }
+    ));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(used.exists(), "its container stands on it");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_makes_room_before_it_writes_anything() {
+    let mut world = World::new();
+    let [_, unused] = with_layers(&mut world).await;
+    world.config.min_free_disk = Some(Megabytes(u32::MAX));
+    boot(&world);
+    // As good as a full disk for the first file that is written.
+    std::fs::create_dir(world.path("cell.json.new")).unwrap();
+    let agent = Agent::new(world.config.clone(), world.engine.clone());
+    agent.run(CancellationToken::new()).await.unwrap_err();
+    assert!(!unused.exists());
+    std::fs::remove_dir(world.path("cell.json.new")).unwrap();
+    let session = world.start().await;
+    let InstanceState::Exited { exit } = &session.instances[0].state else {
+        panic!("{:?}", session.instances)
+    };
+    assert!(
+        matches!(exit.reason, ExitReason::Lost { .. }),
+        "the start that failed has hidden nothing: {exit:?}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_is_taken_over_and_what_ended_is_told_where_the_disk_takes_no_logs() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let lives = running(&world, &mut session).await;
+    let gone = running(&world, &mut session).await;
+    let task = world.task(&session);
+    let id = task.task;
+    session.accepted(OrderBody::RunTask(Box::new(task))).await;
+    session.started(id).await;
+    super::world::eventually(|| world.engine.names().len() == 3).await;
+    world.stop().await;
+    let remove = |name: String| world.engine.container(&name).unwrap();
+    remove(gone.to_string()).remove().await.unwrap();
+    remove(id.to_string()).remove().await.unwrap();
+    for app in std::fs::read_dir(world.path("logs")).unwrap() {
+        let folder = app.unwrap().path();
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::write(&folder, "no folder").unwrap();
+    }
+
+    let mut session = world.start().await;
+    let exit = session.exit_of(gone).await;
+    assert!(matches!(exit.reason, ExitReason::Lost { .. }), "{exit:?}");
+    let outcome = session.outcome(id).await;
+    assert!(matches!(outcome, TaskOutcome::Ran { .. }), "{outcome:?}");
+    session.accepted(OrderBody::Stop { instance: lives }).await;
+    assert_eq!(session.exit_of(lives).await.reason, ExitReason::Stopped);
     world.stop().await;
 }
 
