@@ -87,25 +87,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .context("the server's data can't be opened")?;
     let tasks = TaskTracker::new();
-    let api_routes = api_http::api(control.clone()).context("tokens can't be signed")?;
+    let requests = TaskTracker::new();
+    let api_routes = api_http::api(control.clone(), &requests).context("tokens can't be signed")?;
     let internal_routes = api_http::internal(control.clone(), shutdown.clone());
     let admin_routes = api_http::admin(control.clone());
-    let serve = |listener, routes| -> anyhow::Result<()> {
-        let listener = unix(listener)?;
-        let serving = api_http::serve(listener, routes, shutdown.clone(), api_http::DRAIN);
+    let (until, drain) = (|| shutdown.clone(), api_http::DRAIN);
+    let serve = |listener, routes, requests| -> anyhow::Result<()> {
+        let serving = api_http::serve(unix(listener)?, routes, requests, until(), drain);
         tasks.spawn(to_its_end(serving));
         Ok(())
     };
-    serve(api, api_routes)?;
-    serve(internal, internal_routes)?;
+    serve(api, api_routes, requests)?;
+    serve(internal, internal_routes, TaskTracker::new())?;
     // A descriptor tells what it is: a unix socket's has an address of that family.
     if admin.local_addr().is_ok() {
-        serve(admin, admin_routes)?;
+        serve(admin, admin_routes, TaskTracker::new())?;
     } else {
         let admin = TcpListener::from(OwnedFd::from(admin));
         admin.set_nonblocking(true)?;
         let admin = tokio::net::TcpListener::from_std(admin)?;
-        let serving = api_http::serve(admin, admin_routes, shutdown.clone(), api_http::DRAIN);
+        let serving = api_http::serve(admin, admin_routes, TaskTracker::new(), until(), drain);
         tasks.spawn(to_its_end(serving));
     }
     control.run(shutdown).await;

@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -14,17 +14,36 @@ pub(crate) const X_VCAP_REQUEST_ID: HeaderName = HeaderName::from_static("x-vcap
 /// Longer ids are a client's mischief.
 const MAX_ID_BYTES: usize = 200;
 
-/// Gives a request the id that the router gave it, or a new one, and hands it back in the answer.
-pub(crate) async fn surround(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
-    let shown = id.to_str().unwrap_or_default().to_owned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", request.id = %shown, http.method = %method, http.path = %path);
-    let mut response = next.run(request).instrument(span).await;
-    if let Some(Cause(cause)) = response.extensions_mut().remove::<Cause>() {
-        let error: &dyn std::error::Error = &*cause;
-        tracing::error!(request.id = %shown, http.method = %method, http.path = %path, error, "a request failed");
+/// What the log calls a request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestName {
+    id: String,
+    method: Method,
+    path: String,
+}
+
+impl RequestName {
+    /// Logs the cause of a failure, at the first call for an answer.
+    pub(crate) fn log_cause(&self, response: &mut Response) {
+        if let Some(Cause(cause)) = response.extensions_mut().remove::<Cause>() {
+            let error: &dyn std::error::Error = &*cause;
+            tracing::error!(request.id = %self.id, http.method = %self.method, http.path = %self.path, error, "a request failed");
+        }
     }
+}
+
+/// Gives a request the id that the router gave it, or a new one, and hands it back in the answer.
+pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let name = RequestName {
+        id: id.to_str().unwrap_or_default().to_owned(),
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+    };
+    let span = tracing::info_span!("request", request.id = %name.id, http.method = %name.method, http.path = %name.path);
+    request.extensions_mut().insert(name.clone());
+    let mut response = next.run(request).instrument(span).await;
+    name.log_cause(&mut response);
     response.headers_mut().insert(X_VCAP_REQUEST_ID, id);
     response
 }

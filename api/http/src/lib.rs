@@ -12,6 +12,7 @@
 mod admin;
 mod answer;
 mod body;
+mod completion;
 mod context;
 mod error;
 mod form;

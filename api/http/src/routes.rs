@@ -10,6 +10,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::error::unknown_request;
@@ -21,7 +22,7 @@ use crate::v3::{
     packages, processes, resource_matches, revisions, roles, routes as v3_routes, scaling,
     service_instances, spaces, stacks, stats, tasks, users,
 };
-use crate::{context, log_cache, root, uaa, upload};
+use crate::{completion, context, log_cache, root, uaa, upload};
 
 /// One method on one path. It needs a token, unless it is marked open.
 struct Route {
@@ -204,11 +205,11 @@ fn list() -> Vec<Route> {
     ]
 }
 
-/// The public API.
+/// The public API. `requests` owns what goes on when its client has left; give it to [`crate::serve`] too.
 ///
 /// # Errors
 /// [`KeyError`] where the control plane's token key can't be used.
-pub fn api(control: Control) -> Result<Router, KeyError> {
+pub fn api(control: Control, requests: &TaskTracker) -> Result<Router, KeyError> {
     let tokens = Arc::new(Tokens::new(
         control.token_key(),
         &control.settings().external_url,
@@ -222,6 +223,8 @@ pub fn api(control: Control) -> Result<Router, KeyError> {
             route
                 .handler
                 .route_layer(from_fn_with_state(api.clone(), authenticate))
+                // Not around what is open: strangers must not leave behind log-ins that wait for their turn.
+                .route_layer(from_fn_with_state(requests.clone(), completion::carry_out))
         };
         router = router.route(route.path, handler);
     }

@@ -50,7 +50,7 @@ async fn status(router: &Router, method: &Method, path: &str, token: Option<&str
 #[tokio::test]
 async fn every_route_that_is_not_open_needs_a_token() {
     let data = tempfile::tempdir().expect("a folder");
-    let router = api(control(data.path()).await).expect("a key");
+    let router = api(control(data.path()).await, &TaskTracker::new()).expect("a key");
     let mut open = BTreeSet::new();
     for route in list() {
         let path = filled(route.path);

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cell::Cell;
 use crate::client::Client;
@@ -95,7 +96,8 @@ impl World {
         };
         let control = Control::open(config).await.expect("opens");
         let shutdown = CancellationToken::new();
-        let client = Client::new(api_http::api(control.clone()).expect("a key"));
+        let requests = TaskTracker::new();
+        let client = Client::new(api_http::api(control.clone(), &requests).expect("a key"));
         let internal = api_http::internal(control.clone(), shutdown.clone());
         let admin = api_http::admin(control.clone());
         let mut tasks = JoinSet::new();
@@ -104,7 +106,8 @@ impl World {
         let listener = UnixListener::bind(data.path().join("internal.sock")).expect("binds");
         let (router, until) = (internal.clone(), shutdown.clone());
         tasks.spawn(async move {
-            api_http::serve(listener, router, until, Duration::from_secs(1))
+            let requests = TaskTracker::new();
+            api_http::serve(listener, router, requests, until, Duration::from_secs(1))
                 .await
                 .expect("serves");
         });
