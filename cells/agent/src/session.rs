@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use cells_engine::Engine;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::future::{BoxFuture, Fuse, FusedFuture, OptionFuture};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use model::protocol::cell::{CellHello, CellMessage, HEARTBEAT, MAX_FRAME_BYTES, Order};
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -78,24 +80,46 @@ async fn converse<E: Engine>(cell: &Arc<Cell<E>>, talked: &mut bool) -> anyhow::
     send(&mut frames, &report).await?;
     *talked = true;
     tracing::info!(cell.id = %cell.ledger.cell(), "in session with the server");
+    // One order at a time. What is acknowledged is on disk, and a disk that takes long must not make the cell silent.
+    let mut obeying = OptionFuture::default();
+    let broken = exchange(cell, &mut frames, &mut changes, &mut sent, &mut obeying).await;
+    // An order that is carried out half would meet the orders of the next session.
+    let _ = obeying.await;
+    broken
+}
+
+type Obeying<'a> = OptionFuture<Fuse<BoxFuture<'a, CellMessage>>>;
+
+/// Orders, reports and heartbeats, until the session breaks.
+async fn exchange<'a, E: Engine>(
+    cell: &'a Arc<Cell<E>>,
+    frames: &mut Frames,
+    changes: &mut watch::Receiver<u64>,
+    sent: &mut u64,
+    obeying: &mut Obeying<'a>,
+) -> anyhow::Result<()> {
     let mut turn = Turn::default();
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            frame = frames.next() => {
+            frame = frames.next(), if obeying.is_terminated() => {
                 let Some(frame) = frame else { return Ok(()) };
-                let answer = answer(cell, &mut turn, &frame.context("the session broke off")?).await?;
-                send(&mut frames, &answer).await?;
+                let order = read(&mut turn, &frame.context("the session broke off")?)?;
+                *obeying = OptionFuture::from(Some(answer(cell, order).boxed().fuse()));
+            }
+            Some(answer) = &mut *obeying => {
+                *obeying = OptionFuture::default();
+                send(frames, &answer).await?;
             }
             _ = changes.changed() => {
-                let (revision, messages) = cell.reports.since(sent);
+                let (revision, messages) = cell.reports.since(*sent);
                 for message in messages {
-                    send(&mut frames, &message).await?;
+                    send(frames, &message).await?;
                 }
-                sent = revision;
+                *sent = revision;
             }
-            _ = heartbeat.tick() => send(&mut frames, &heartbeat_of(cell)).await?,
+            _ = heartbeat.tick() => send(frames, &heartbeat_of(cell)).await?,
         }
     }
 }
@@ -118,18 +142,27 @@ impl Turn {
     }
 }
 
-async fn answer<E: Engine>(
-    cell: &Arc<Cell<E>>,
-    turn: &mut Turn,
-    frame: &[u8],
-) -> anyhow::Result<CellMessage> {
+/// What a frame of the server's is.
+enum Received {
+    New(Order),
+    /// Its answer may have been lost; it is not obeyed again.
+    Again {
+        seq: u64,
+    },
+    Unknown {
+        seq: u64,
+        message: String,
+    },
+}
+
+fn read(turn: &mut Turn, frame: &[u8]) -> anyhow::Result<Received> {
     #[derive(Deserialize)]
     struct Numbered {
         seq: u64,
     }
     match serde_json::from_slice::<Order>(frame) {
-        Ok(order) if turn.take(order.seq)? => Ok(orders::obey(cell, order).await),
-        Ok(Order { seq, .. }) => Ok(CellMessage::Ack { seq }),
+        Ok(order) if turn.take(order.seq)? => Ok(Received::New(order)),
+        Ok(Order { seq, .. }) => Ok(Received::Again { seq }),
         // The text of the error could quote the order, and orders hold secrets.
         Err(error) => match serde_json::from_slice::<Numbered>(frame) {
             Ok(Numbered { seq }) => {
@@ -138,10 +171,18 @@ async fn answer<E: Engine>(
                     "this cell does not understand the order, at byte {}",
                     error.column()
                 );
-                Ok(CellMessage::Refused { seq, message })
+                Ok(Received::Unknown { seq, message })
             }
             Err(_) => bail!("the server sent something that is no order"),
         },
+    }
+}
+
+async fn answer<E: Engine>(cell: &Arc<Cell<E>>, received: Received) -> CellMessage {
+    match received {
+        Received::New(order) => orders::obey(cell, order).await,
+        Received::Again { seq } => CellMessage::Ack { seq },
+        Received::Unknown { seq, message } => CellMessage::Refused { seq, message },
     }
 }
 

@@ -9,7 +9,7 @@ use model::health::HealthCheckKind;
 use model::ids::InstanceId;
 use model::instance::{ExitReason, InstanceState};
 use model::limits::Megabytes;
-use model::protocol::cell::OrderBody;
+use model::protocol::cell::{CellMessage, HEARTBEAT, OrderBody};
 use model::task::TaskOutcome;
 use tokio_util::sync::CancellationToken;
 
@@ -369,4 +369,39 @@ async fn walls_that_somebody_took_down_are_put_up_without_a_start() {
         super::world::eventually(|| !world.engine.walls_are_down()).await;
     }
     assert_eq!(world.engine.started().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_takes_long_for_an_order_does_not_make_the_cell_silent() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    // A new epoch goes to disk first, and whoever opens a pipe to write waits for a reader.
+    session.epoch += 1;
+    let slow = world.path("cell.json.new");
+    let made = std::process::Command::new("mkfifo").arg(&slow).status();
+    assert!(made.unwrap().success());
+    let order = OrderBody::Stop {
+        instance: InstanceId::random(),
+    };
+    let seq = session.send(order).await;
+    for _ in 0..3 {
+        // Time does not pass by itself while a thread waits for the disk.
+        tokio::time::advance(HEARTBEAT).await;
+        let message = session.read().await;
+        assert!(
+            matches!(message, CellMessage::Heartbeat { .. }),
+            "{message:?}"
+        );
+    }
+    let written = tokio::task::spawn_blocking(move || std::fs::read(slow));
+    assert!(!written.await.unwrap().unwrap().is_empty());
+    // A pipe cannot be synced, so the order is refused in the end; what counts is that it was answered.
+    loop {
+        match session.read().await {
+            CellMessage::Refused { seq: of, .. } if of == seq => break,
+            CellMessage::Heartbeat { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    world.stop().await;
 }
