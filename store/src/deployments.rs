@@ -1,14 +1,30 @@
 //! Deployments: changes of release that roll.
 
 use model::deployment::{Canary, Strategy};
-use model::ids::{AppId, DeploymentId};
+use model::ids::{AppId, DeploymentId, DropletId, ProcessId};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 
 use crate::error::{Error, Result, Tried};
 use crate::paging::paged;
-use crate::records::{Deployment, DeploymentState, DesiredLrp, Page, PageRequest};
+use crate::records::{Deployment, DeploymentState, DesiredLrp, Page, PageRequest, Resized};
 use crate::rows::{self, corrupt, list};
-use crate::{Store, now_us};
+use crate::{ProcessUpdate, Store, lrps, now_us, processes};
+
+/// A deployment as somebody asks for it. What it goes back to if it fails is found in the transaction that begins it.
+#[derive(Debug, Clone)]
+pub struct NewDeployment {
+    pub id: DeploymentId,
+    pub app: AppId,
+    pub strategy: Strategy,
+    pub max_in_flight: u32,
+    pub droplet: DropletId,
+    pub revision: u32,
+    /// Whether it rolls also where this release is the one that runs.
+    pub always_rolls: bool,
+    /// Figures that a process gets with it.
+    pub resize: Option<(ProcessId, ProcessUpdate)>,
+}
 
 #[derive(Debug, Clone, Default)]
 pub struct DeploymentFilter {
@@ -50,6 +66,10 @@ impl Store {
             previous: self
                 .seal
                 .open("deployments.previous", &rows::bytes(row, "previous")?)?,
+            resized: match rows::text_opt(row, "resized")? {
+                Some(_) => Some(rows::json(row, "resized")?),
+                None => None,
+            },
             deadline_us: rows::big(row, "deadline_us")?,
             created_us: rows::big(row, "created_us")?,
             updated_us: rows::big(row, "updated_us")?,
@@ -57,47 +77,100 @@ impl Store {
     }
 
     /// Begins a deployment: its LRPs are desired, and one under way for the same app is superseded. What that one would
-    /// have gone back to is what this one goes back to, since it never proved itself.
+    /// have gone back to is what this one goes back to, since it never proved itself. Where none is under way, and nothing
+    /// serves or nothing changes, there is nothing to keep meanwhile: then it is done at once. `deadline` gets the LRPs with
+    /// as many instances as there will be.
     pub async fn begin_deployment(
         &self,
-        new: &Deployment,
+        new: &NewDeployment,
         lrps: &[DesiredLrp],
+        deadline: impl FnOnce(&[DesiredLrp]) -> i64,
     ) -> Result<Deployment> {
-        let mut new = new.clone();
         let mut tx = self.begin().await?;
         let active = sqlx::query("SELECT * FROM deployments WHERE app = $1 AND state = 'ACTIVE'")
             .bind(new.app.to_string())
             .fetch_optional(&mut *tx)
             .await
             .tried("find the deployment under way")?;
-        if let Some(active) = active
+        let active = active
             .as_ref()
             .map(|row| self.deployment(row))
-            .transpose()?
-        {
-            new.previous = active.previous;
-            new.previous_revision = active.previous_revision;
-            new.previous_droplet = active.previous_droplet;
+            .transpose()?;
+        let mut counts = lrps::counts_in(&mut tx, new.app).await?;
+        let resized = resize(&mut tx, new, active.as_ref()).await?;
+        if let Some(resized) = &resized {
+            counts.insert(resized.process, resized.before.instances);
+        }
+        let now = now_us();
+        let mut begun = Deployment {
+            id: new.id,
+            app: new.app,
+            state: DeploymentState::Active,
+            strategy: new.strategy.clone(),
+            max_in_flight: new.max_in_flight,
+            droplet: new.droplet,
+            previous_droplet: None,
+            revision: new.revision,
+            previous_revision: new.revision,
+            previous: Vec::new(),
+            resized,
+            deadline_us: 0,
+            created_us: now,
+            updated_us: now,
+        };
+        if let Some(active) = active {
+            begun.previous = active.previous;
+            begun.previous_revision = active.previous_revision;
+            begun.previous_droplet = active.previous_droplet;
             sqlx::query(
                 "UPDATE deployments SET state = 'SUPERSEDED', updated_us = $2 WHERE guid = $1",
             )
             .bind(active.id.to_string())
-            .bind(now_us())
+            .bind(now)
             .execute(&mut *tx)
             .await
             .tried("supersede a deployment")?;
+        } else {
+            begun.previous = self.desired_in(&mut tx, new.app).await?;
+            let running = begun.previous.iter().map(|lrp| lrp.revision).max();
+            let serves = begun.previous.iter().any(|lrp| lrp.instances > 0);
+            if !serves || (!new.always_rolls && running == Some(new.revision)) {
+                begun.state = DeploymentState::Deployed;
+            }
+            if let Some(running) = running {
+                begun.previous_revision = running;
+                begun.previous_droplet = droplet_of(&mut tx, new.app, running).await?;
+            }
         }
+        lrps::recount(&mut begun.previous, &counts);
+        let desired = self.desire_in(&mut tx, new.app, lrps.to_vec()).await?;
+        begun.deadline_us = deadline(&desired);
+        self.insert_deployment(&mut tx, &begun).await?;
+        tx.commit().await.tried("commit a deployment")?;
+        Ok(begun)
+    }
+
+    async fn insert_deployment(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        new: &Deployment,
+    ) -> Result<()> {
         let (strategy, canary) = match &new.strategy {
             Strategy::Rolling => ("rolling", None),
             Strategy::Canary(canary) => ("canary", Some(rows::to_json(canary))),
         };
+        let state = match new.state {
+            DeploymentState::Deployed => "DEPLOYED",
+            _ => "ACTIVE",
+        };
         sqlx::query(
             "INSERT INTO deployments (guid, app, state, strategy, droplet, revision, previous_revision, previous, deadline_us,
-                 created_us, updated_us, canary, max_in_flight, previous_droplet)
-             VALUES ($1, $2, 'ACTIVE', $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
+                 created_us, updated_us, canary, max_in_flight, previous_droplet, resized)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14)",
         )
         .bind(new.id.to_string())
         .bind(new.app.to_string())
+        .bind(state)
         .bind(strategy)
         .bind(new.droplet.to_string())
         .bind(i64::from(new.revision))
@@ -108,12 +181,11 @@ impl Store {
         .bind(canary)
         .bind(i64::from(new.max_in_flight))
         .bind(new.previous_droplet.map(|droplet| droplet.to_string()))
-        .execute(&mut *tx)
+        .bind(new.resized.as_ref().map(rows::to_json))
+        .execute(&mut **tx)
         .await
         .tried("insert a deployment")?;
-        self.desire_in(&mut tx, new.app, lrps).await?;
-        tx.commit().await.tried("commit a deployment")?;
-        Ok(new)
+        Ok(())
     }
 
     /// Moves a canary deployment that is under way and stands where `from` says.
@@ -141,8 +213,9 @@ impl Store {
         self.deployment(&row)
     }
 
-    /// Ends a deployment that is under way, and where it did not succeed desires again what was before it.
-    /// [`Error::Missing`] where it has ended already.
+    /// Ends a deployment that is under way. Where it did not succeed, what was before it is desired again, in as many
+    /// instances as there should be now, and the app gets its droplet and its figures of before back, if nobody has changed
+    /// them since. Returns it with what came back as `previous`. [`Error::Missing`] where it has ended already.
     pub async fn end_deployment(
         &self,
         id: DeploymentId,
@@ -169,22 +242,29 @@ impl Store {
         .await
         .tried("end a deployment")?
         .ok_or(Error::Missing)?;
-        let deployment = self.deployment(&row)?;
+        let mut deployment = self.deployment(&row)?;
         if *state != DeploymentState::Deployed {
-            let mut previous = deployment.previous.clone();
-            for lrp in &mut previous {
+            if let Some(resized) = &deployment.resized
+                && let Some(process) = processes::find_in(&mut tx, resized.process).await?
+            {
+                let update = resized.undone(process.figures()).into();
+                processes::update_in(&mut tx, resized.process, &update).await?;
+            }
+            for lrp in &mut deployment.previous {
                 lrp.rolls = true;
             }
-            self.desire_in(&mut tx, deployment.app, &previous).await?;
-        }
-        if let (DeploymentState::Canceled, Some(previous)) = (state, deployment.previous_droplet) {
-            sqlx::query("UPDATE apps SET current_droplet = $3 WHERE guid = $1 AND current_droplet = $2 AND $3 IN (SELECT guid FROM droplets)")
-                .bind(deployment.app.to_string())
-                .bind(deployment.droplet.to_string())
-                .bind(previous.to_string())
-                .execute(&mut *tx)
-                .await
-                .tried("give an app its droplet back")?;
+            deployment.previous = self
+                .desire_in(&mut tx, deployment.app, deployment.previous)
+                .await?;
+            if let Some(previous) = deployment.previous_droplet {
+                sqlx::query("UPDATE apps SET current_droplet = $3 WHERE guid = $1 AND current_droplet = $2 AND $3 IN (SELECT guid FROM droplets)")
+                    .bind(deployment.app.to_string())
+                    .bind(deployment.droplet.to_string())
+                    .bind(previous.to_string())
+                    .execute(&mut *tx)
+                    .await
+                    .tried("give an app its droplet back")?;
+            }
         }
         tx.commit().await.tried("commit the end of a deployment")?;
         Ok(deployment)
@@ -226,3 +306,54 @@ impl Store {
             .pop())
     }
 }
+
+/// Gives a process the figures that a deployment brings. What one under way had brought is not what was before.
+async fn resize(
+    tx: &mut Transaction<'static, Sqlite>,
+    new: &NewDeployment,
+    active: Option<&Deployment>,
+) -> Result<Option<Resized>> {
+    let earlier = active.and_then(|active| active.resized);
+    let wish = new.resize.as_ref();
+    let Some(id) = wish
+        .map(|(process, _)| *process)
+        .or(earlier.map(|earlier| earlier.process))
+    else {
+        return Ok(None);
+    };
+    let now = processes::find_in(tx, id)
+        .await?
+        .ok_or(Error::Missing)?
+        .figures();
+    let earlier = earlier.filter(|earlier| earlier.process == id);
+    let before = earlier.map_or(now, |earlier| earlier.undone(now));
+    let after = match wish {
+        Some((_, update)) => processes::update_in(tx, id, update).await?.figures(),
+        None => now,
+    };
+    let resized = Resized {
+        process: id,
+        before,
+        after,
+    };
+    Ok((before != after).then_some(resized))
+}
+
+async fn droplet_of(
+    tx: &mut Transaction<'static, Sqlite>,
+    app: AppId,
+    revision: u32,
+) -> Result<Option<DropletId>> {
+    let row = sqlx::query("SELECT droplet FROM revisions WHERE app = $1 AND version = $2")
+        .bind(app.to_string())
+        .bind(i64::from(revision))
+        .fetch_optional(&mut **tx)
+        .await
+        .tried("find the droplet of a release")?;
+    row.as_ref()
+        .map(|row| rows::parsed(row, "droplet"))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ mod vacuum;
 pub use apps::{AppFilter, AppUpdate, LabelNeed};
 pub use blobs::Blobs;
 pub use builds::Staged;
-pub use deployments::DeploymentFilter;
+pub use deployments::{DeploymentFilter, NewDeployment};
 pub use droplets::DropletFilter;
 pub use error::{Error, Result};
 pub use events::EventFilter;

@@ -1,5 +1,7 @@
 //! Desired LRPs: what should run now.
 
+use std::collections::BTreeMap;
+
 use model::ids::{AppId, ProcessId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
@@ -26,20 +28,21 @@ impl Store {
     }
 
     /// Starts (or replaces) what runs of an app: in one transaction the app is started, the given LRPs are desired, and
-    /// those of its other processes are not.
+    /// those of its other processes are not. There are as many instances of each as its process says then.
     pub async fn desire_app(&self, app: AppId, lrps: &[DesiredLrp]) -> Result<()> {
         let mut tx = self.begin().await?;
-        self.desire_in(&mut tx, app, lrps).await?;
+        self.desire_in(&mut tx, app, lrps.to_vec()).await?;
         tx.commit().await.tried("commit desired LRPs")
     }
 
-    /// [`Store::desire_app`] as a part of a larger transaction.
+    /// [`Store::desire_app`] as a part of a larger transaction. Returns what is desired now.
     pub(crate) async fn desire_in(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         app: AppId,
-        lrps: &[DesiredLrp],
-    ) -> Result<()> {
+        mut lrps: Vec<DesiredLrp>,
+    ) -> Result<Vec<DesiredLrp>> {
+        recount(&mut lrps, &counts_in(tx, app).await?);
         sqlx::query("UPDATE apps SET state = $2, updated_us = $3 WHERE guid = $1")
             .bind(app.to_string())
             .bind(AppState::Started.name())
@@ -52,7 +55,7 @@ impl Store {
             .execute(&mut **tx)
             .await
             .tried("clear desired LRPs")?;
-        for lrp in lrps {
+        for lrp in &lrps {
             sqlx::query(
                 "INSERT INTO desired_lrps (process, app, version, revision, instances, rolls, spec, updated_us)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -69,7 +72,21 @@ impl Store {
             .await
             .tried("insert a desired LRP")?;
         }
-        Ok(())
+        Ok(lrps)
+    }
+
+    /// What is desired of an app, within a transaction.
+    pub(crate) async fn desired_in(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        app: AppId,
+    ) -> Result<Vec<DesiredLrp>> {
+        let found = sqlx::query("SELECT * FROM desired_lrps WHERE app = $1 ORDER BY process")
+            .bind(app.to_string())
+            .fetch_all(&mut **tx)
+            .await
+            .tried("list desired LRPs")?;
+        found.iter().map(|row| self.desired_lrp(row)).collect()
     }
 
     /// Stops an app: nothing of it is desired any more.
@@ -96,27 +113,6 @@ impl Store {
         tx.commit().await.tried("commit a stop")
     }
 
-    /// Scales what runs. Does nothing where the process is not desired.
-    pub async fn set_desired_instances(&self, process: ProcessId, instances: u32) -> Result<()> {
-        sqlx::query("UPDATE desired_lrps SET instances = $2, updated_us = $3 WHERE process = $1")
-            .bind(process.to_string())
-            .bind(i64::from(instances))
-            .bind(now_us())
-            .execute(&self.writer)
-            .await
-            .tried("scale a desired LRP")?;
-        Ok(())
-    }
-
-    pub async fn find_desired_lrp(&self, process: ProcessId) -> Result<Option<DesiredLrp>> {
-        let row = sqlx::query("SELECT * FROM desired_lrps WHERE process = $1")
-            .bind(process.to_string())
-            .fetch_optional(&self.reader)
-            .await
-            .tried("find a desired LRP")?;
-        row.as_ref().map(|row| self.desired_lrp(row)).transpose()
-    }
-
     pub async fn list_desired_lrps(&self, app: Option<AppId>) -> Result<Vec<DesiredLrp>> {
         let found = sqlx::query(
             "SELECT * FROM desired_lrps WHERE ($1 IS NULL OR app = $1) ORDER BY process",
@@ -126,5 +122,25 @@ impl Store {
         .await
         .tried("list desired LRPs")?;
         found.iter().map(|row| self.desired_lrp(row)).collect()
+    }
+}
+
+/// How many instances each process of an app should have.
+pub(crate) async fn counts_in(
+    tx: &mut Transaction<'static, Sqlite>,
+    app: AppId,
+) -> Result<BTreeMap<ProcessId, u32>> {
+    let found = sqlx::query("SELECT guid, instances FROM processes WHERE app = $1")
+        .bind(app.to_string())
+        .fetch_all(&mut **tx)
+        .await
+        .tried("count an app's instances")?;
+    let count = |row| Ok((rows::parsed(row, "guid")?, rows::number(row, "instances")?));
+    found.iter().map(count).collect()
+}
+
+pub(crate) fn recount(lrps: &mut [DesiredLrp], counts: &BTreeMap<ProcessId, u32>) {
+    for lrp in lrps {
+        lrp.instances = counts.get(&lrp.process).copied().unwrap_or(lrp.instances);
     }
 }

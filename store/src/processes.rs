@@ -4,10 +4,11 @@ use model::health::HealthCheck;
 use model::ids::{AppId, ProcessId, SpaceId};
 use model::limits::Megabytes;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 
 use crate::error::{Error, Result, Tried};
 use crate::paging::paged;
-use crate::records::{Page, PageRequest, Process};
+use crate::records::{Figures, Page, PageRequest, Process, Resized};
 use crate::rows::{self, list, to_json};
 use crate::{Store, now_us};
 
@@ -38,6 +39,47 @@ fn process(row: &SqliteRow) -> Result<Process> {
         created_us: rows::big(row, "created_us")?,
         updated_us: rows::big(row, "updated_us")?,
     })
+}
+
+impl Process {
+    #[must_use]
+    pub const fn figures(&self) -> Figures {
+        Figures {
+            instances: self.instances,
+            memory: self.memory,
+            disk: self.disk,
+            log_rate: self.log_rate,
+        }
+    }
+}
+
+impl Resized {
+    /// `now` without what this brought. A figure that somebody has changed since stays.
+    #[must_use]
+    pub fn undone(&self, now: Figures) -> Figures {
+        fn undo<T: PartialEq>(before: T, after: &T, now: T) -> T {
+            if now == *after { before } else { now }
+        }
+        let (before, after) = (self.before, self.after);
+        Figures {
+            instances: undo(before.instances, &after.instances, now.instances),
+            memory: undo(before.memory, &after.memory, now.memory),
+            disk: undo(before.disk, &after.disk, now.disk),
+            log_rate: undo(before.log_rate, &after.log_rate, now.log_rate),
+        }
+    }
+}
+
+impl From<Figures> for ProcessUpdate {
+    fn from(figures: Figures) -> Self {
+        Self {
+            instances: Some(figures.instances),
+            memory: Some(figures.memory),
+            disk: Some(figures.disk),
+            log_rate: Some(figures.log_rate),
+            ..Self::default()
+        }
+    }
 }
 
 fn as_big(rate: u64) -> i64 {
@@ -103,7 +145,50 @@ impl Store {
     }
 
     pub async fn update_process(&self, id: ProcessId, update: &ProcessUpdate) -> Result<Process> {
-        let row = sqlx::query(
+        let mut tx = self.begin().await?;
+        let process = update_in(&mut tx, id, update).await?;
+        tx.commit().await.tried("commit a process")?;
+        Ok(process)
+    }
+
+    /// [`Store::update_process`], and as many instances run from now on, if any are desired.
+    pub async fn scale_process(&self, id: ProcessId, update: &ProcessUpdate) -> Result<Process> {
+        let mut tx = self.begin().await?;
+        let process = update_in(&mut tx, id, update).await?;
+        if update.instances.is_some() {
+            sqlx::query(
+                "UPDATE desired_lrps SET instances = $2, updated_us = $3 WHERE process = $1",
+            )
+            .bind(id.to_string())
+            .bind(i64::from(process.instances))
+            .bind(now_us())
+            .execute(&mut *tx)
+            .await
+            .tried("scale a desired LRP")?;
+        }
+        tx.commit().await.tried("commit a scaled process")?;
+        Ok(process)
+    }
+}
+
+pub(crate) async fn find_in(
+    tx: &mut Transaction<'static, Sqlite>,
+    id: ProcessId,
+) -> Result<Option<Process>> {
+    let row = sqlx::query("SELECT * FROM processes WHERE guid = $1")
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await
+        .tried("find a process")?;
+    row.as_ref().map(process).transpose()
+}
+
+pub(crate) async fn update_in(
+    tx: &mut Transaction<'static, Sqlite>,
+    id: ProcessId,
+    update: &ProcessUpdate,
+) -> Result<Process> {
+    let row = sqlx::query(
             "UPDATE processes SET instances = COALESCE($2, instances), memory_mb = COALESCE($3, memory_mb),
                  disk_mb = COALESCE($4, disk_mb), health = COALESCE($5, health),
                  command = CASE WHEN $6 THEN $7 ELSE command END, updated_us = $8,
@@ -120,9 +205,8 @@ impl Store {
         .bind(now_us())
         .bind(update.log_rate.is_some())
         .bind(update.log_rate.flatten().map(as_big))
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut **tx)
         .await
         .tried("update a process")?;
-        process(&row.ok_or(Error::Missing)?)
-    }
+    process(&row.ok_or(Error::Missing)?)
 }

@@ -329,10 +329,30 @@ pub struct Deployment {
     /// The release that serves until then, and again if it fails.
     pub previous_revision: u32,
     pub previous: Vec<DesiredLrp>,
+    /// Where it brings a process new figures.
+    pub resized: Option<Resized>,
     /// When it fails if it has not ended.
     pub deadline_us: i64,
     pub created_us: i64,
     pub updated_us: i64,
+}
+
+/// How many instances of a process there are, and how large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    pub instances: u32,
+    pub memory: Megabytes,
+    pub disk: Megabytes,
+    pub log_rate: Option<u64>,
+}
+
+/// New figures of a process that come with a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resized {
+    pub process: ProcessId,
+    /// They come back if the deployment fails.
+    pub before: Figures,
+    pub after: Figures,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

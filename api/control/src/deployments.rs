@@ -4,8 +4,8 @@ use model::deployment::{CanaryEvent, Strategy};
 use model::ids::{AppId, DeploymentId, DropletId, RevisionId};
 use model::secret::Env;
 use serde_json::json;
+use store::DeploymentFilter;
 use store::records::{Deployment, DeploymentState, Page, PageRequest, Revision};
-use store::{DeploymentFilter, ProcessUpdate};
 
 use crate::error::OrNotFound;
 use crate::start::{How, When, deadline};
@@ -62,9 +62,9 @@ impl Control {
                 if let Some(droplet) = droplet {
                     self.set_current_droplet(actor, id, droplet).await?;
                 }
-                self.resize_web(actor, id, web).await?;
+                processes::check_scale(web)?;
                 let app = self.app(actor, id).await?;
-                self.roll_out(&app, When::Always, how).await?
+                self.roll_out(&app, web, When::Always, how).await?
             }
             DeploymentWish::Release(revision) => {
                 let revision = self.revision(actor, revision).await?;
@@ -107,28 +107,6 @@ impl Control {
             }
         }
         Ok((revision, env))
-    }
-
-    /// New figures of `web` that only the new instances get.
-    async fn resize_web(&self, actor: &Actor, app: AppId, web: Scale) -> Result<()> {
-        processes::check_scale(web)?;
-        let same = web.instances.is_none() && web.memory.is_none() && web.disk.is_none();
-        if same && web.log_rate.is_none() {
-            return Ok(());
-        }
-        let process = self.app_process(actor, app, "web").await?;
-        let update = ProcessUpdate {
-            instances: web.instances,
-            memory: web.memory,
-            disk: web.disk,
-            log_rate: web.log_rate,
-            ..ProcessUpdate::default()
-        };
-        self.store()
-            .update_process(process.id, &update)
-            .await
-            .or_not_found("Process")?;
-        Ok(())
     }
 
     /// Takes a paused canary deployment to its next step, or after the last one to its end.

@@ -5,7 +5,7 @@ use model::ids::{AppId, ProcessId, SpaceId};
 use model::limits::Megabytes;
 use serde_json::json;
 use store::ProcessUpdate;
-use store::records::{App, Droplet, Page, PageRequest, Process};
+use store::records::{Droplet, Page, PageRequest, Process};
 
 use crate::error::OrNotFound;
 use crate::{Actor, Control, Error, Result};
@@ -25,6 +25,39 @@ pub struct Scale {
     pub disk: Option<Megabytes>,
     /// Bytes of output per second; `Some(None)` takes the limit away.
     pub log_rate: Option<Option<u64>>,
+}
+
+impl Scale {
+    /// Whether it leaves all figures as they are.
+    pub(crate) const fn is_empty(&self) -> bool {
+        let Self {
+            instances,
+            memory,
+            disk,
+            log_rate,
+        } = self;
+        instances.is_none() && memory.is_none() && disk.is_none() && log_rate.is_none()
+    }
+
+    /// Gives a process these figures.
+    pub(crate) fn apply(&self, process: &mut Process) {
+        process.instances = self.instances.unwrap_or(process.instances);
+        process.memory = self.memory.unwrap_or(process.memory);
+        process.disk = self.disk.unwrap_or(process.disk);
+        process.log_rate = self.log_rate.unwrap_or(process.log_rate);
+    }
+}
+
+impl From<Scale> for ProcessUpdate {
+    fn from(scale: Scale) -> Self {
+        Self {
+            instances: scale.instances,
+            memory: scale.memory,
+            disk: scale.disk,
+            log_rate: scale.log_rate,
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -107,20 +140,13 @@ impl Control {
                 "Cannot scale this process while a deployment is in flight.",
             ));
         }
-        let update = ProcessUpdate {
-            instances: scale.instances,
-            memory: scale.memory,
-            disk: scale.disk,
-            log_rate: scale.log_rate,
-            ..ProcessUpdate::default()
-        };
         let process = self
             .store()
-            .update_process(id, &update)
+            .scale_process(id, &scale.into())
             .await
             .or_not_found("Process")?;
-        if let Some(instances) = scale.instances {
-            self.scale_running(&app, &process, instances).await?;
+        if scale.instances.is_some() {
+            self.fleet().refresh_app(app.id).await?;
         }
         let data = json!({ "request": {
             "instances": scale.instances, "memory_in_mb": scale.memory, "disk_in_mb": scale.disk,
@@ -129,18 +155,6 @@ impl Control {
         self.audit_app(actor, "audit.app.process.scale", &app, data)
             .await;
         Ok(process)
-    }
-
-    /// A process that was at zero has no desired LRP yet where the app started before it had a command.
-    async fn scale_running(&self, app: &App, process: &Process, instances: u32) -> Result<()> {
-        let desired = self.store().find_desired_lrp(process.id).await?;
-        if desired.is_some() {
-            self.store()
-                .set_desired_instances(process.id, instances)
-                .await?;
-            self.fleet().refresh_app(app.id).await?;
-        }
-        Ok(())
     }
 
     pub async fn update_process(

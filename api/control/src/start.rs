@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::deployment::Strategy;
-use model::ids::{AppId, DeploymentId, DropletId, VersionId};
+use model::ids::{AppId, DeploymentId, ProcessId, VersionId};
 use model::limits::Limits;
 use serde_json::{Value, json};
-use store::AppUpdate;
 use store::records::{
-    App, AppState, Deployment, DeploymentState, DesiredLrp, Droplet, LrpSpec, PageRequest, Process,
-    Revision, Snapshot,
+    App, AppState, Deployment, DesiredLrp, Droplet, LrpSpec, Process, Revision, Snapshot,
 };
+use store::{AppUpdate, NewDeployment, ProcessUpdate};
 
 use crate::env::{self, Surroundings, limits};
 use crate::error::OrNotFound as _;
-use crate::{Actor, Control, Error, Result};
+use crate::{Actor, Control, Error, Result, Scale};
 
 /// How a release takes the place of the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +39,14 @@ pub(crate) enum When {
     /// Where its release changes.
     Changed,
     Always,
+}
+
+/// A release, the LRPs that run it, and the figures of a process that come with it. How many instances there are is settled
+/// when the LRPs are desired.
+struct Release {
+    revision: Revision,
+    lrps: Vec<DesiredLrp>,
+    resize: Option<(ProcessId, ProcessUpdate)>,
 }
 
 impl Control {
@@ -69,7 +76,8 @@ impl Control {
     /// Replaces all instances by new ones with the app's present droplet and settings; rolls where the release changes.
     pub async fn restart_app(&self, actor: &Actor, id: AppId) -> Result<App> {
         let app = self.app(actor, id).await?;
-        self.roll_out(&app, When::Changed, How::default()).await?;
+        self.roll_out(&app, Scale::default(), When::Changed, How::default())
+            .await?;
         let event = if app.state == AppState::Started {
             "audit.app.restart"
         } else {
@@ -81,17 +89,23 @@ impl Control {
 
     /// Starts an app anew with its present settings, old instances and all.
     async fn desire(&self, app: &App) -> Result<()> {
-        let (_, lrps) = self.next_release(app).await?;
-        self.store().desire_app(app.id, &lrps).await?;
+        let release = self.next_release(app, Scale::default()).await?;
+        self.store().desire_app(app.id, &release.lrps).await?;
         self.collector().look_at(app.id);
         Ok(self.fleet().refresh_app(app.id).await?)
     }
 
-    /// Brings an app to its present settings. Where something of it runs, it rolls: new instances are healthy before old
-    /// ones stop, and if they never are, the old ones stay.
-    pub(crate) async fn roll_out(&self, app: &App, when: When, how: How) -> Result<Deployment> {
-        let (revision, lrps) = self.next_release(app).await?;
-        self.roll(app, &revision, lrps, when, how).await
+    /// Brings an app to its present settings, with `web` in this size. Where something of it runs, it rolls: new instances
+    /// are healthy before old ones stop, and if they never are, the old ones stay.
+    pub(crate) async fn roll_out(
+        &self,
+        app: &App,
+        web: Scale,
+        when: When,
+        how: How,
+    ) -> Result<Deployment> {
+        let release = self.next_release(app, web).await?;
+        self.roll(app, release, when, how).await
     }
 
     /// Brings an app back to what an earlier release was.
@@ -110,69 +124,52 @@ impl Control {
             ..AppUpdate::default()
         };
         self.store().update_app(app.id, &update).await?;
-        self.roll(app, &revision, lrps, When::Always, how).await
+        let release = Release {
+            revision,
+            lrps,
+            resize: None,
+        };
+        self.roll(app, release, When::Always, how).await
     }
 
-    async fn roll(
-        &self,
-        app: &App,
-        revision: &Revision,
-        lrps: Vec<DesiredLrp>,
-        when: When,
-        how: How,
-    ) -> Result<Deployment> {
-        let previous = self.store().list_desired_lrps(Some(app.id)).await?;
-        let previous_revision = previous.iter().map(|lrp| lrp.revision).max();
-        let serves = previous.iter().any(|lrp| lrp.instances > 0);
-        let rolls = serves && (when == When::Always || previous_revision != Some(revision.version));
-        let previous_droplet = match previous_revision {
-            Some(number) => self.droplet_of_release(app.id, number).await?,
-            None => None,
-        };
-        let now = store::now_us();
-        let new = Deployment {
+    async fn roll(&self, app: &App, release: Release, when: When, how: How) -> Result<Deployment> {
+        let new = NewDeployment {
             id: DeploymentId::random(),
             app: app.id,
-            state: DeploymentState::Active,
             strategy: how.strategy,
             max_in_flight: how.max_in_flight,
-            droplet: revision.droplet,
-            previous_droplet,
-            revision: revision.version,
-            previous_revision: previous_revision.unwrap_or(revision.version),
-            previous,
-            deadline_us: deadline(&lrps),
-            created_us: now,
-            updated_us: now,
+            droplet: release.revision.droplet,
+            revision: release.revision.version,
+            always_rolls: when == When::Always,
+            resize: release.resize,
         };
-        let mut deployment = self.store().begin_deployment(&new, &lrps).await?;
-        if !rolls {
-            // Nothing serves, or nothing changes: there is nothing to keep meanwhile.
-            deployment = self
-                .store()
-                .end_deployment(deployment.id, &DeploymentState::Deployed)
-                .await?;
-        }
+        let deployment = self
+            .store()
+            .begin_deployment(&new, &release.lrps, deadline)
+            .await
+            .or_not_found("Process")?;
         self.collector().look_at(app.id);
         self.fleet().refresh_app(app.id).await?;
         Ok(deployment)
     }
 
-    async fn droplet_of_release(&self, app: AppId, number: u32) -> Result<Option<DropletId>> {
-        let releases = self
-            .store()
-            .list_revisions(app, &[number], PageRequest::ALL)
-            .await?;
-        Ok(releases.items.first().map(|release| release.droplet))
-    }
-
-    /// The release that the app's present settings make, and the LRPs that run it.
-    async fn next_release(&self, app: &App) -> Result<(Revision, Vec<DesiredLrp>)> {
+    /// The release that the app's present settings make, with `web` in this size.
+    async fn next_release(&self, app: &App, web: Scale) -> Result<Release> {
         let droplet = self
             .droplet_of(app)
             .await?
             .ok_or_else(|| Error::unprocessable("Assign a droplet before starting this app."))?;
-        let processes = self.processes_of(app.id).await?;
+        let mut processes = self.processes_of(app.id).await?;
+        let resize = if web.is_empty() {
+            None
+        } else {
+            let process = processes
+                .iter_mut()
+                .find(|process| process.process_type == "web")
+                .ok_or(Error::NotFound { what: "Process" })?;
+            web.apply(process);
+            Some((process.id, web.into()))
+        };
         for process in processes.iter().filter(|process| process.instances > 0) {
             self.check_fits_some_cell(process.memory)?;
         }
@@ -184,7 +181,11 @@ impl Control {
             .await
             .or_not_found("Droplet")?;
         let lrps = lrps_of(&processes, &snapshot, &revision);
-        Ok((revision, lrps))
+        Ok(Release {
+            revision,
+            lrps,
+            resize,
+        })
     }
 
     /// Things a person should know before the app finds out: a bound address that means the instance itself.

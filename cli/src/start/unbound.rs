@@ -27,7 +27,12 @@ pub(super) async fn with_note(cx: &Context, app: &str, name: &str, error: CliErr
             format!("{variable} is known from service '{service}', which is not bound"),
         )
         .hint(format!("slipway bind-service {name} {service}"))
-        .hint(format!("slipway restart {name}"))
+        // Where a release before was kept, a restart would start that one.
+        .hint(if said.contains("is still live") {
+            format!("slipway push {name}")
+        } else {
+            format!("slipway restart {name}")
+        })
 }
 
 async fn find(cx: &Context, app: &str, said: &str) -> Outcome<Option<(&'static str, String)>> {

@@ -204,6 +204,36 @@ async fn an_app_that_crashes_ends_with_11_and_its_last_output() {
 }
 
 #[tokio::test]
+async fn a_missing_service_is_bound_and_then_comes_with_what_the_failed_push_has() {
+    for (kept, last) in [
+        ("", "slipway restart hello"),
+        ("\n  kept       v1 is still live", "slipway push hello"),
+    ] {
+        let details = format!("exited with 1 after 0.8 s\n  MONGODB_URI is not set{kept}");
+        let stats = json!({"resources": [{"type": "web", "index": 0, "state": "CRASHED", "details": details}]});
+        let services =
+            json!({"resources": [{"guid": "service-1", "name": "db", "type": "user-provided"}]});
+        let server = Server::pushing()
+            .answering("GET /v3/processes/app-1/stats", stats)
+            .answering("GET /v3/service_instances?", services)
+            .answering(
+                "GET /v3/service_credential_bindings",
+                json!({"resources": []}),
+            )
+            .answering(
+                "GET /v3/service_instances/service-1/credentials",
+                json!({"uri": "mongodb://db.test/x"}),
+            );
+        let home = Home::with(server);
+        let cx = home.open().await.expect("logged in");
+        let error = push::push(&cx, &options(&app_folder()))
+            .await
+            .expect_err("crashed");
+        assert_eq!(error.hints, ["slipway bind-service hello db", last]);
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_that_the_server_refuses_ends_with_2_and_creates_nothing() {
     let failed = json!({"guid": "job-1", "operation": "space.apply_manifest", "state": "FAILED",
                         "errors": [{"code": 10008, "title": "CF-UnprocessableEntity", "detail": "For application 'hello': Stack must exist"}]});

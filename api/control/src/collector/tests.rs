@@ -444,6 +444,7 @@ async fn history(seed: u64) {
                 8 => world.end_deployment(app, DeploymentState::Deployed).await,
                 9 => {
                     let error = "it did not start".to_owned();
+                    world.went_back.insert(app);
                     world
                         .end_deployment(app, DeploymentState::Failed { error })
                         .await;

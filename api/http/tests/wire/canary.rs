@@ -9,7 +9,7 @@ use crate::push::{run, running, stage};
 use crate::world::{World, eventually, zip};
 
 /// An app of so many running instances, its droplet, and another one.
-async fn started(world: &World, instances: u32) -> (String, String, String) {
+pub(crate) async fn started(world: &World, instances: u32) -> (String, String, String) {
     let client = &world.client;
     let app = world.new_app("hello").await;
     let bits = zip(&[("app.jar", b"one")]);
@@ -37,7 +37,7 @@ async fn deploy(client: &Client, app: &str, droplet: &str, options: Value) -> St
     answer.json()["guid"].as_str().expect("a GUID").to_owned()
 }
 
-async fn reached(client: &Client, deployment: &str, value: &str, reason: &str) -> Value {
+pub(crate) async fn reached(client: &Client, deployment: &str, value: &str, reason: &str) -> Value {
     let path = format!("/v3/deployments/{deployment}");
     eventually(reason, || async {
         let now = client.read(&path).await;

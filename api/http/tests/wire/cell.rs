@@ -45,9 +45,22 @@ pub(crate) struct Seen {
     pub(crate) tasks: Vec<TaskSpec>,
     /// Tasks that run on until they are cancelled.
     open: BTreeSet<TaskId>,
+    /// What becomes of instances that are ordered from now on.
+    pub(crate) fate: Fate,
+    /// Instances that are not healthy yet.
+    pub(crate) starting: BTreeMap<InstanceId, InstanceSpec>,
     /// Layers of instances that the server did not have.
     pub(crate) missing: Vec<Digest>,
     logs: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Fate {
+    #[default]
+    Runs,
+    /// It goes on starting.
+    Waits,
+    IsNeverHealthy,
 }
 
 pub(crate) type Frames = Framed<TokioIo<hyper::upgrade::Upgraded>, LengthDelimitedCodec>;
@@ -163,6 +176,30 @@ impl Cell {
                     &CellMessage::Instance(report(&spec, InstanceState::Starting)),
                 )
                 .await;
+                let fate = self.seen.lock().expect("no panic").fate;
+                match fate {
+                    Fate::Runs => {}
+                    Fate::Waits => {
+                        let mut seen = self.seen.lock().expect("no panic");
+                        seen.starting.insert(spec.instance, *spec);
+                        return;
+                    }
+                    Fate::IsNeverHealthy => {
+                        let exit = Exit {
+                            reason: ExitReason::NeverHealthy {
+                                timeout_s: 60,
+                                check: "port 8080".into(),
+                                listening: vec![],
+                            },
+                            status: Some(143),
+                            ran_ms: 5,
+                            last_lines: vec![],
+                        };
+                        let exited = InstanceState::Exited { exit };
+                        say(frames, &CellMessage::Instance(report(&spec, exited))).await;
+                        return;
+                    }
+                }
                 self.log(&spec, "up");
                 say(
                     frames,
@@ -176,12 +213,11 @@ impl Cell {
                     .insert(spec.instance, *spec);
             }
             OrderBody::Stop { instance } => {
-                let spec = self
-                    .seen
-                    .lock()
-                    .expect("no panic")
-                    .running
-                    .remove(&instance);
+                let spec = {
+                    let mut seen = self.seen.lock().expect("no panic");
+                    let starting = seen.starting.remove(&instance);
+                    starting.or_else(|| seen.running.remove(&instance))
+                };
                 if let Some(spec) = spec {
                     let exit = Exit {
                         reason: ExitReason::Stopped,

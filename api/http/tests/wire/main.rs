@@ -10,6 +10,7 @@ mod internal;
 mod login;
 mod push;
 mod replay;
+mod rollout;
 mod services;
 mod sessions;
 mod tasks;

@@ -106,9 +106,7 @@ impl World {
                 self.desire(app, instances).await;
             }
             2 => {
-                let process = app.web_process();
-                let scaled = self.store.set_desired_instances(process, instances);
-                scaled.await.expect("scaled");
+                self.count(app, instances).await;
                 self.refresh(app).await;
             }
             3 => {

@@ -131,7 +131,7 @@ fn the_third_exit_fails_a_deployment_also_when_the_server_was_killed_after_the_s
         let served = world.desire(app, 1).await;
         world.wait(5).await;
         let old = world.running(app)[0].2;
-        let deployment = world.deploy(app, served.clone()).await;
+        let deployment = world.deploy(app, 1).await;
         let crash_newest = async |world: &mut World| {
             for _ in 0..400 {
                 let step = Duration::from_millis(100);
@@ -179,11 +179,7 @@ fn a_new_server_starts_what_is_new_at_once_and_waits_for_cells_with_what_is_olde
         let gone = before[0].0;
         world.kill_server();
         // Two orders that nobody was left to give.
-        world
-            .store
-            .set_desired_instances(older.web_process(), 2)
-            .await
-            .expect("scaled");
+        world.count(older, 2).await;
         world.cells[gone].is_linked = false;
         world.cells[gone].break_link();
         world.start_server().await;
@@ -272,11 +268,7 @@ fn a_lost_cell_serves_until_its_instances_run_elsewhere() {
             2,
             "there is no other place for them"
         );
-        world
-            .store
-            .set_desired_instances(app.web_process(), 1)
-            .await
-            .expect("scaled");
+        world.count(app, 1).await;
         world.refresh(app).await;
         assert_eq!(
             endpoints(&world, app),

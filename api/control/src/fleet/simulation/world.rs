@@ -12,11 +12,8 @@ use model::ids::{
 use model::limits::{Limits, Megabytes};
 use model::secret::Env;
 use scheduler::{DesiredTask, Time};
-use store::Store;
-use store::records::{
-    App, AppState, Build, BuildState, Deployment, DeploymentState, DesiredLrp, LrpSpec, Metadata,
-    Process,
-};
+use store::records::{App, AppState, Build, BuildState, DesiredLrp, LrpSpec, Metadata, Process};
+use store::{NewDeployment, ProcessUpdate, Store};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -203,6 +200,7 @@ impl World {
     /// A new release of an app.
     pub(super) async fn desire(&mut self, app: AppId, instances: u32) -> DesiredLrp {
         let lrp = self.lrp(app, instances);
+        self.count(app, instances).await;
         let desired = self.store.desire_app(app, std::slice::from_ref(&lrp));
         desired.await.expect("desired");
         self.refresh(app).await;
@@ -210,28 +208,35 @@ impl World {
     }
 
     /// A new release that rolls, and is taken back when it fails.
-    pub(super) async fn deploy(&mut self, app: AppId, previous: DesiredLrp) -> DeploymentId {
-        let lrp = self.lrp(app, previous.instances);
-        let deployment = Deployment {
+    pub(super) async fn deploy(&mut self, app: AppId, instances: u32) -> DeploymentId {
+        let lrp = self.lrp(app, instances);
+        let deployment = NewDeployment {
             id: DeploymentId::random(),
             app,
-            state: DeploymentState::Active,
             strategy: Strategy::Rolling,
             max_in_flight: 1,
             droplet: DropletId::random(),
-            previous_droplet: None,
             revision: lrp.revision,
-            previous_revision: previous.revision,
-            previous: vec![previous],
-            deadline_us: i64::MAX,
-            created_us: 0,
-            updated_us: 0,
+            always_rolls: true,
+            resize: None,
         };
         let lrps = [lrp];
-        let begun = self.store.begin_deployment(&deployment, &lrps);
+        let begun = self
+            .store
+            .begin_deployment(&deployment, &lrps, |_| i64::MAX);
         let id = begun.await.expect("begun").id;
         self.refresh(app).await;
         id
+    }
+
+    /// Another number of instances, also of what runs.
+    pub(super) async fn count(&self, app: AppId, instances: u32) {
+        let update = ProcessUpdate {
+            instances: Some(instances),
+            ..ProcessUpdate::default()
+        };
+        let scaled = self.store.scale_process(app.web_process(), &update);
+        scaled.await.expect("scaled");
     }
 
     pub(super) async fn refresh(&self, app: AppId) {
