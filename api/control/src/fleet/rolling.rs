@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::deployment::{Canary, CanaryEvent, Station, Strategy};
 use model::ids::{AppId, DeploymentId, ProcessId, VersionId};
 use model::instance::{Exit, ExitReason};
-use store::records::{Deployment, DeploymentState};
+use store::records::{Deployment, DeploymentState, DesiredLrp};
 use tokio::time::Instant;
 
 use super::Fleet;
@@ -27,26 +27,46 @@ const SHOWN: Duration = Duration::from_secs(15);
 pub(super) struct Rolling {
     id: DeploymentId,
     deadline_us: i64,
-    previous_revision: u32,
     /// How many instances of which version must run.
     targets: Vec<(ProcessId, VersionId, u32)>,
     /// Where a canary deployment is that has not all to replace yet.
     canary: Option<Canary>,
 }
 
-/// A release that did not start.
+/// A release that did not start, and in whose place the one before is desired again.
 #[derive(Debug, Clone)]
 pub(crate) struct FailedRelease {
     shown_until: Instant,
+    kept: Vec<(ProcessId, VersionId, u32)>,
     pub(crate) error: String,
     pub(crate) exit: Option<Exit>,
     pub(crate) previous_revision: u32,
 }
 
 impl FailedRelease {
+    fn new(ended: &Deployment, error: String, exit: Option<Exit>) -> Self {
+        Self {
+            shown_until: Instant::now() + SHOWN,
+            kept: counted(&ended.previous).collect(),
+            error,
+            exit,
+            previous_revision: ended.previous_revision,
+        }
+    }
+
+    /// Whether nobody has asked for anything else since.
+    pub(super) fn is_last_word(&self, lrps: &[DesiredLrp]) -> bool {
+        lrps.len() == self.kept.len() && counted(lrps).all(|lrp| self.kept.contains(&lrp))
+    }
+
     pub(crate) fn is_shown(&self) -> bool {
         Instant::now() < self.shown_until
     }
+}
+
+fn counted(lrps: &[DesiredLrp]) -> impl Iterator<Item = (ProcessId, VersionId, u32)> {
+    lrps.iter()
+        .map(|lrp| (lrp.process, lrp.version, lrp.instances))
 }
 
 impl Rolling {
@@ -61,7 +81,6 @@ impl Rolling {
             canary,
             id: deployment.id,
             deadline_us: deployment.deadline_us,
-            previous_revision: deployment.previous_revision,
             targets: wishes
                 .iter()
                 .filter(|wish| wish.lrp.revision == deployment.revision)
@@ -108,19 +127,11 @@ impl Fleet {
                 }
                 Standing::Done => {
                     self.end_deployment(app, rolling.id, &DeploymentState::Deployed)
-                        .await?
+                        .await?;
                 }
                 Standing::Failed { error, exit } => {
                     tracing::info!(app.guid = %app, deployment.guid = %rolling.id, "a release failed; the one before stays");
-                    let failed = FailedRelease {
-                        shown_until: Instant::now() + SHOWN,
-                        error: error.clone(),
-                        exit,
-                        previous_revision: rolling.previous_revision,
-                    };
-                    self.end_deployment(app, rolling.id, &DeploymentState::Failed { error })
-                        .await?;
-                    self.state().failed_releases.insert(app, failed);
+                    self.fail_deployment(app, rolling.id, error, exit).await?;
                 }
             }
         }
@@ -161,6 +172,30 @@ impl Fleet {
             Ok(_) | Err(store::Error::Missing) => self.refresh_app(app).await,
             Err(other) => Err(other),
         }
+    }
+
+    /// [`Fleet::end_deployment`] of one that failed, which is shown for a moment.
+    async fn fail_deployment(
+        &self,
+        app: AppId,
+        id: DeploymentId,
+        error: String,
+        exit: Option<Exit>,
+    ) -> store::Result<()> {
+        let state = DeploymentState::Failed {
+            error: error.clone(),
+        };
+        match self.inner.store.end_deployment(id, &state).await {
+            Ok(ended) => {
+                // Before what is desired is read, so that whatever somebody asks for from now on takes it away.
+                let failed = FailedRelease::new(&ended, error, exit);
+                self.state().failed_releases.insert(app, failed);
+            }
+            // Somebody else ended it first; what they wrote counts.
+            Err(store::Error::Missing) => {}
+            Err(other) => return Err(other),
+        }
+        self.refresh_app(app).await
     }
 
     /// Whether a canary deployment of the app is on its way to a step, or waits there.

@@ -227,11 +227,14 @@ impl State {
         match deployment {
             Some(deployment) => {
                 self.rolling.insert(app, Rolling::new(deployment, &wishes));
-                self.failed_releases.remove(&app);
             }
             None => {
                 self.rolling.remove(&app);
             }
+        }
+        let failed = self.failed_releases.get(&app);
+        if failed.is_some_and(|failed| deployment.is_some() || !failed.is_last_word(lrps)) {
+            self.failed_releases.remove(&app);
         }
         for wish in wishes {
             self.want(&wish);

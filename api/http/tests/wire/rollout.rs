@@ -100,3 +100,28 @@ async fn a_release_that_fails_leaves_the_app_with_the_droplet_and_the_figures_th
     running(client, &app, 2).await;
     assert_eq!(current_droplet(client, &app).await, first.as_str());
 }
+
+#[tokio::test]
+async fn who_stops_and_starts_an_app_after_a_failed_release_hears_of_the_start_alone() {
+    let mut world = World::logged_in().await;
+    let cell = world.add_cell().await;
+    let (app, _, second) = started(&world, 1).await;
+    let client = &world.client;
+    let stats = format!("/v3/processes/{app}/stats");
+    decide(&cell, Fate::IsNeverHealthy);
+    failed(client, &app, &second, json!(null)).await;
+    eventually("the failure is shown", || async {
+        let row = client.read(&stats).await["resources"][0].clone();
+        (row["state"] == "CRASHED").then_some(())
+    })
+    .await;
+    decide(&cell, Fate::Runs);
+    act(client, &app, "stop").await;
+    act(client, &app, "start").await;
+    eventually("running", || async {
+        let row = client.read(&stats).await["resources"][0].clone();
+        assert_ne!(row["state"], "CRASHED", "{row}");
+        (row["state"] == "RUNNING").then_some(())
+    })
+    .await;
+}
