@@ -1,7 +1,6 @@
 //! Packages: source code as it was uploaded.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
 use model::ids::{AppId, PackageId, SpaceId};
 use model::protocol::cell::package_blob;
@@ -11,6 +10,7 @@ use store::records::{Package, PackageState, Page, PageRequest, Resource};
 
 use crate::archive::{self, ArchiveError, ArchiveLimits, Borrowed};
 use crate::error::OrNotFound;
+use crate::scratch::Scratch;
 use crate::{Actor, Control, Error, Result};
 
 /// A file that a client has and the server may have.
@@ -131,13 +131,13 @@ impl Control {
         Ok(spaces.items.into_iter().map(|space| space.id).collect())
     }
 
-    /// Makes a package of the uploaded zip (a file in [`Control::scratch`], consumed) and of files that were matched.
+    /// Makes a package of the uploaded zip (a file in [`Control::scratch`]) and of files that were matched.
     pub async fn upload_package(
         &self,
         actor: &Actor,
         id: PackageId,
         matched: Vec<ResourceRef>,
-        bits: Option<PathBuf>,
+        bits: Option<Scratch>,
     ) -> Result<Package> {
         let package = self.package(actor, id).await?;
         if !matches!(package.state, PackageState::AwaitingUpload) {
@@ -160,13 +160,7 @@ impl Control {
                 .map(|file| package_blob(&file.package))
                 .collect::<std::collections::BTreeSet<_>>(),
         );
-        let whole = self.scratch().join(format!("{}.zip", PackageId::random()));
-        let result = self
-            .finish(&package, app.space, bits, borrowed, &whole)
-            .await;
-        if whole.exists() {
-            std::fs::remove_file(&whole).map_err(Error::internal)?;
-        }
+        let result = self.finish(&package, app.space, bits, borrowed).await;
         match result {
             Ok(package) => {
                 self.audit_app(
@@ -194,36 +188,30 @@ impl Control {
         &self,
         package: &Package,
         space: SpaceId,
-        bits: Option<PathBuf>,
+        bits: Option<Scratch>,
         borrowed: Vec<Borrowed>,
-        whole: &Path,
     ) -> Result<Package> {
-        let target = whole.to_owned();
+        let whole = Scratch::new(self.scratch());
         let work = move || -> std::result::Result<_, ArchiveError> {
             // The upload alone is looked through first: a bomb must not be copied.
             if let Some(bits) = &bits {
-                archive::inspect(bits, ArchiveLimits::DEFAULT)?;
+                archive::inspect(bits.path(), ArchiveLimits::DEFAULT)?;
             }
-            match (&bits, borrowed.is_empty()) {
-                (Some(bits), true) => {
-                    std::fs::rename(bits, &target).map_err(|source| ArchiveError::Io {
+            match &bits {
+                Some(bits) if borrowed.is_empty() => std::fs::rename(bits.path(), whole.path())
+                    .map_err(|source| ArchiveError::Io {
                         tried: "keep the upload".into(),
                         source,
-                    })?
-                }
-                _ => archive::complete(bits.as_deref(), &borrowed, &target)?,
+                    })?,
+                _ => archive::complete(bits.as_ref().map(Scratch::path), &borrowed, whole.path())?,
             }
-            if let Some(bits) = bits.filter(|bits| bits.exists()) {
-                std::fs::remove_file(&bits).map_err(|source| ArchiveError::Io {
-                    tried: "remove the upload".into(),
-                    source,
-                })?;
-            }
-            let files = archive::inspect(&target, ArchiveLimits::DEFAULT)?;
-            let (digest, size) = archive::digest(&target)?;
-            Ok((files, digest, size))
+            // Its bytes are in the whole, and the disk may be small.
+            drop(bits);
+            let files = archive::inspect(whole.path(), ArchiveLimits::DEFAULT)?;
+            let (digest, size) = archive::digest(whole.path())?;
+            Ok((whole, files, digest, size))
         };
-        let (files, digest, size) = tokio::task::spawn_blocking(work)
+        let (whole, files, digest, size) = tokio::task::spawn_blocking(work)
             .await
             .map_err(Error::internal)?
             .map_err(refused)?;
@@ -231,7 +219,7 @@ impl Control {
         let _hold = self.store().blobs().hold([package_blob(&digest)]);
         self.store()
             .blobs()
-            .adopt_file(&package_blob(&digest), whole)
+            .adopt_file(&package_blob(&digest), whole.path())
             .await?;
         let resources = files
             .into_iter()

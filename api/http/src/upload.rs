@@ -1,15 +1,12 @@
 //! The multipart body of a package upload, streamed to a scratch file.
 
-use std::path::{Path, PathBuf};
-
-use api_control::{Control, ResourceRef};
+use api_control::{Control, ResourceRef, Scratch};
 use api_types::ResourceMatch;
 use axum::extract::Multipart;
 use axum::extract::multipart::{Field, MultipartError};
 use http::{HeaderMap, StatusCode, header};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
-use uuid::Uuid;
 
 use crate::body::without_values;
 use crate::error::{ApiError, Outcome};
@@ -24,31 +21,6 @@ const MAX_RESOURCES_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) struct Upload {
     pub(crate) resources: Vec<ResourceRef>,
     pub(crate) bits: Option<Scratch>,
-}
-
-/// A file that nobody needs once this is dropped.
-#[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Whoever took the file over has moved it away.
-        match std::fs::remove_file(&self.0) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a scratch file was not removed"
-                );
-            }
-            _ => {}
-        }
-    }
 }
 
 /// How often the disk is looked at while an upload comes in.
@@ -117,8 +89,7 @@ async fn resources(mut part: Field<'_>) -> Outcome<Vec<ResourceRef>> {
 }
 
 async fn store(mut part: Field<'_>, control: &Control) -> Outcome<Scratch> {
-    let name = format!("upload-{}", Uuid::new_v4());
-    let file = Scratch(control.scratch().join(name));
+    let file = Scratch::new(control.scratch());
     let failed = |error: std::io::Error| ApiError::from(api_control::Error::file(error));
     let mut target = File::create_new(file.path()).await.map_err(failed)?;
     let (mut written, mut looked) = (0, 0);

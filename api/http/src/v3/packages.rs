@@ -92,10 +92,9 @@ pub(crate) async fn upload(
     ask.control.package(&ask.actor, id).await?;
     ask.control.check_room("this upload", length).await?;
     let received = upload::receive(parts, &ask.control).await?;
-    let bits = received.bits.as_ref().map(|bits| bits.path().to_owned());
     let package = ask
         .control
-        .upload_package(&ask.actor, id, received.resources, bits)
+        .upload_package(&ask.actor, id, received.resources, received.bits)
         .await?;
     Ok(Json(present::package(&ask.urls, &package)))
 }

@@ -1,10 +1,11 @@
 //! Uploads: both orders of parts, and what must not get in.
 
+use api_control::Scratch;
 use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::client::Client;
-use crate::world::{World, zip};
+use crate::world::{World, eventually, zip};
 
 /// Name, file name, content.
 type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
@@ -176,4 +177,33 @@ async fn matched_files_that_are_too_much_together_are_refused_before_they_are_co
         .await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(answer.detail().contains("4096 MiB"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_waits_for_leaves_no_file_behind() {
+    let (world, app) = world().await;
+    let package = world.new_package(&app).await;
+    let admin = world.client.read("/v3/users").await["resources"][0].clone();
+    let admin = admin["guid"].as_str().expect("a GUID").parse();
+    let actor = world.control.actor(admin.expect("a GUID")).await;
+    let actor = actor.expect("reads").expect("the admin");
+    let bits = Scratch::new(world.control.scratch());
+    let content = vec![7; 32 << 20];
+    std::fs::write(bits.path(), zip(&[("a", &content), ("b", &content)])).expect("writes");
+    let file = bits.path().to_owned();
+    let package = package.parse().expect("a GUID");
+    let upload = world
+        .control
+        .upload_package(&actor, package, Vec::new(), Some(bits));
+    let is_taken = eventually("the upload is taken", || async {
+        (!file.exists()).then_some(())
+    });
+    tokio::select! {
+        _ = upload => {}
+        () = is_taken => {}
+    }
+    eventually("an empty folder", || async {
+        (world.scratch_files() == 0).then_some(())
+    })
+    .await;
 }
