@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, Transaction};
 
 use crate::error::{Result, Tried};
-use crate::records::{AppState, DesiredLrp};
+use crate::records::{AppState, Deployment, DesiredLrp, LrpOutline, Outline};
 use crate::rows;
 use crate::{Store, now_us};
 
@@ -113,6 +113,38 @@ impl Store {
         tx.commit().await.tried("commit a stop")
     }
 
+    /// What is desired of every app that something is desired of.
+    pub async fn outline_desired(&self) -> Result<BTreeMap<AppId, Outline>> {
+        let mut outlines: BTreeMap<AppId, Outline> = BTreeMap::new();
+        let found = sqlx::query(
+            "SELECT app, process, version, instances, rolls FROM desired_lrps ORDER BY process",
+        )
+        .fetch_all(&self.reader)
+        .await
+        .tried("outline desired LRPs")?;
+        for row in &found {
+            let lrp = LrpOutline {
+                process: rows::parsed(row, "process")?,
+                version: rows::parsed(row, "version")?,
+                instances: rows::number(row, "instances")?,
+                rolls: rows::number::<u8>(row, "rolls")? != 0,
+            };
+            let app = rows::parsed(row, "app")?;
+            outlines.entry(app).or_default().lrps.push(lrp);
+        }
+        let found =
+            sqlx::query("SELECT app, guid, updated_us FROM deployments WHERE state = 'ACTIVE'")
+                .fetch_all(&self.reader)
+                .await
+                .tried("outline deployments")?;
+        for row in &found {
+            let deployment = (rows::parsed(row, "guid")?, rows::big(row, "updated_us")?);
+            let app = rows::parsed(row, "app")?;
+            outlines.entry(app).or_default().deployment = Some(deployment);
+        }
+        Ok(outlines)
+    }
+
     pub async fn list_desired_lrps(&self, app: Option<AppId>) -> Result<Vec<DesiredLrp>> {
         let found = sqlx::query(
             "SELECT * FROM desired_lrps WHERE ($1 IS NULL OR app = $1) ORDER BY process",
@@ -122,6 +154,23 @@ impl Store {
         .await
         .tried("list desired LRPs")?;
         found.iter().map(|row| self.desired_lrp(row)).collect()
+    }
+}
+
+impl Outline {
+    /// Of LRPs as [`Store::list_desired_lrps`] orders them.
+    #[must_use]
+    pub fn new(lrps: &[DesiredLrp], deployment: Option<&Deployment>) -> Self {
+        let outline = |lrp: &DesiredLrp| LrpOutline {
+            process: lrp.process,
+            version: lrp.version,
+            instances: lrp.instances,
+            rolls: lrp.rolls,
+        };
+        Self {
+            lrps: lrps.iter().map(outline).collect(),
+            deployment: deployment.map(|deployment| (deployment.id, deployment.updated_us)),
+        }
     }
 }
 

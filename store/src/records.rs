@@ -157,6 +157,22 @@ pub struct DesiredLrp {
     pub updated_us: i64,
 }
 
+/// What is desired of an app in short: enough to see whether it has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outline {
+    pub lrps: Vec<LrpOutline>,
+    /// The deployment under way, and when it changed last.
+    pub deployment: Option<(DeploymentId, i64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LrpOutline {
+    pub process: ProcessId,
+    pub version: VersionId,
+    pub instances: u32,
+    pub rolls: bool,
+}
+
 /// How often an index has crashed in a row, and its last crash.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CrashCount {

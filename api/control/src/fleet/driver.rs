@@ -1,6 +1,7 @@
 //! The loop that brings what runs to what should run.
 //!
-//! Each round reads the world, plans, and sends orders; it takes no input, wakes when told and every second anyway.
+//! Each round reads the world, plans, and sends orders; it takes no input, wakes when told and every second anyway, and looks
+//! every 30 s for what nobody told it.
 //! Until every cell that may hold instances has spoken (or its TTL passed since this server started) nothing stops, only what
 //! is new starts, and routers are told nothing: what is missing from this server's memory may well be running.
 
@@ -25,6 +26,9 @@ use crate::route_feed::RouteFeed;
 const BUDGET: usize = 2_000;
 /// How long a task waits for room before it ends with an answer.
 const TASK_PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether something was committed without a word to the driver: whoever wrote it was cut off, or could
+/// not read it again.
+const READING: Duration = Duration::from_secs(30);
 /// After a failed round.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
@@ -42,7 +46,17 @@ impl Fleet {
             }
         }
         let started = Instant::now();
+        let mut read = started;
         loop {
+            if read.elapsed() >= READING {
+                read = Instant::now();
+                if let Err(error) = self.read_again().await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "looking for changes of the desired state failed; it is tried again"
+                    );
+                }
+            }
             let pause = match self.round(started).await {
                 Ok(wake) => wake.map_or(TICK, |wake| self.until(wake).min(TICK)),
                 Err(error) => {
@@ -107,15 +121,14 @@ impl Fleet {
             self.lose(cell).await?;
         }
         if self.state().reread_tasks {
-            let tasks = OpenTask::list(&self.inner.store).await?;
-            let mut state = self.state();
-            want_tasks(&mut state, &tasks);
-            state.reread_tasks = false;
+            self.read_tasks_again().await?;
         }
         let (plan, settled) = {
             let mut state = self.state();
             if !state.settled && state.scheduler.awaited().next().is_none() {
                 state.settled = true;
+                // A server before this one may have ended between the loss of a cell and the ends of its tasks.
+                state.reread_tasks = true;
                 // A router takes what it is told first for the whole table.
                 tell(&self.inner.routes, &mut state);
                 self.inner.routes.settle();
@@ -161,11 +174,47 @@ impl Fleet {
     async fn lose(&self, cell: CellId) -> store::Result<()> {
         tracing::warn!(cell.id = %cell, "a cell is lost");
         self.inner.store.lose_cell(cell).await?;
-        self.state().lose_cell(cell);
-        for open in OpenTask::list(&self.inner.store).await? {
-            if open.placed().is_some_and(|placed| placed.cell == cell) {
-                self.lose_task(open.id()).await?;
+        let mut state = self.state();
+        state.lose_cell(cell);
+        state.reread_tasks = true;
+        Ok(())
+    }
+
+    /// Takes over what was committed and not told.
+    async fn read_again(&self) -> store::Result<()> {
+        let desired = self.inner.store.outline_desired().await?;
+        let changed = self.state().changed_apps(&desired);
+        // The others are found the next time.
+        for app in changed.into_iter().take(BUDGET) {
+            tracing::info!(app.guid = %app, "what should run of an app has changed without a word");
+            self.refresh_app(app).await?;
+        }
+        self.read_tasks_again().await
+    }
+
+    /// Takes over the tasks that wait for a place, ends those whose cell is lost, and asks again for the ends of those that
+    /// somebody has cancelled.
+    async fn read_tasks_again(&self) -> store::Result<()> {
+        let tasks = OpenTask::list(&self.inner.store).await?;
+        let lost = {
+            let mut state = self.state();
+            state.reread_tasks = false;
+            want_tasks(&mut state, &tasks);
+            let mut lost = Vec::new();
+            for open in &tasks {
+                let Some(placed) = open.placed() else {
+                    continue;
+                };
+                if state.is_lost(placed.cell) {
+                    lost.push(open.id());
+                } else if open.is_canceling() {
+                    state.send(placed.cell, OrderBody::CancelTask { task: open.id() });
+                }
             }
+            lost
+        };
+        for task in lost {
+            self.lose_task(task).await?;
         }
         Ok(())
     }

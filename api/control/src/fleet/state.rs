@@ -10,7 +10,7 @@ use model::limits::Megabytes;
 use model::protocol::cell::{CellCapacity, CellHello, InstanceUsage, OrderBody};
 use model::protocol::router::Endpoint;
 use scheduler::{DesiredProcess, Event, Older, PlacementError, Scheduler, Time};
-use store::records::{Deployment, DesiredLrp, LrpSpec};
+use store::records::{Deployment, DesiredLrp, LrpSpec, Outline};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) scheduler: Scheduler,
     pub(super) cells: BTreeMap<CellId, CellLink>,
     pub(super) wanted: HashMap<ProcessId, Wanted>,
+    /// What was read of the apps that something is wanted of.
+    outlines: HashMap<AppId, Outline>,
     pub(super) reports: HashMap<InstanceId, (CellId, InstanceReport)>,
     /// What ran on cells that are lost, and perhaps still does: routes lead there until their index runs elsewhere.
     pub(super) suspects: HashMap<InstanceId, (CellId, InstanceReport)>,
@@ -52,7 +54,7 @@ pub(super) struct State {
     pub(super) sessions: u64,
     /// Tasks that were ordered in this server's life and have not ended, with their cells.
     pub(super) ordered_tasks: HashMap<TaskId, CellId>,
-    /// A task could not be ordered: those without a place are read again.
+    /// A task could not be ordered, or its cell is lost: those that have not ended are read again.
     pub(super) reread_tasks: bool,
 }
 
@@ -139,6 +141,7 @@ impl State {
             scheduler: Scheduler::new(seed),
             cells: BTreeMap::new(),
             wanted: HashMap::new(),
+            outlines: HashMap::new(),
             reports: HashMap::new(),
             suspects: HashMap::new(),
             usage: HashMap::new(),
@@ -212,6 +215,11 @@ impl State {
         lrps: &[DesiredLrp],
         deployment: Option<&Deployment>,
     ) {
+        if lrps.is_empty() && deployment.is_none() {
+            self.outlines.remove(&app);
+        } else {
+            self.outlines.insert(app, Outline::new(lrps, deployment));
+        }
         let wishes = wishes(lrps, deployment);
         let of_app = self
             .wanted
@@ -241,6 +249,26 @@ impl State {
         }
         // Of lost instances, those that are not wanted any more get no requests any more.
         self.stale_routes.insert(app);
+    }
+
+    /// Apps of which something else is desired than was read last.
+    pub(super) fn changed_apps(&self, desired: &BTreeMap<AppId, Outline>) -> Vec<AppId> {
+        let changed = desired
+            .iter()
+            .filter(|(app, outline)| self.outlines.get(app) != Some(outline))
+            .map(|(app, _)| *app);
+        let gone = self
+            .outlines
+            .keys()
+            .filter(|app| !desired.contains_key(app));
+        changed.chain(gone.copied()).collect()
+    }
+
+    /// Whether a task that was sent to this cell is lost with it.
+    pub(super) fn is_lost(&self, cell: CellId) -> bool {
+        self.settled
+            && !self.cells.contains_key(&cell)
+            && !self.scheduler.awaited().any(|awaited| awaited == cell)
     }
 
     fn want(&mut self, wish: &Wish<'_>) {

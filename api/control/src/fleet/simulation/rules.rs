@@ -367,6 +367,66 @@ fn a_build_runs_at_most_once_whatever_is_killed() {
 }
 
 #[test]
+fn what_is_committed_without_a_word_to_the_driver_comes_true_all_the_same() {
+    on_virtual_time(async {
+        let mut world = World::with_cells(1, 1, 4).await;
+        let [stopped, started, scaled, deployed] = world.apps[..] else {
+            panic!("four apps");
+        };
+        for app in [stopped, scaled, deployed] {
+            world.desire(app, 1).await;
+        }
+        world.wait(5).await;
+        assert_eq!(world.cells[0].running().count(), 3);
+        // Whoever asked is cut off after the commit.
+        let deaf = world.server.take();
+        world.store.undesire_app(stopped).await.expect("stopped");
+        world.desire(started, 1).await;
+        world.count(scaled, 3).await;
+        let deployment = world.deploy(deployed, 1).await;
+        world.build().await;
+        world.server = deaf;
+        world.wait(45).await;
+        let count = |app| world.running(app).len();
+        assert_eq!(
+            [stopped, started, scaled, deployed].map(count),
+            [0, 1, 3, 1]
+        );
+        let found = world.store.find_deployment(deployment).await;
+        let state = found.expect("asked").expect("a deployment").state;
+        assert_eq!(state, DeploymentState::Deployed);
+        assert_eq!(world.cells[0].seen.staged.len(), 1);
+        let (ran, orders) = (world.ran(), world.cells[0].seen.orders.len());
+        world.wait(65).await;
+        assert_eq!(world.ran(), ran, "what has not changed is left alone");
+        assert_eq!(world.cells[0].seen.orders.len(), orders);
+    });
+}
+
+#[test]
+fn a_build_on_a_lost_cell_ends_also_when_the_server_was_killed_in_between() {
+    on_virtual_time(async {
+        let mut world = World::with_cells(1, 1, 1).await;
+        world.wait(2).await;
+        world.build().await;
+        world.wait(1).await;
+        assert_eq!(world.cells[0].seen.staged.len(), 1);
+        world.cells[0].kill();
+        world.kill_server();
+        let lost = world.store.lose_cell(world.cells[0].id);
+        lost.await.expect("lost");
+        world.start_server().await;
+        world.wait(5).await;
+        let build = world.store.find_build_by_task(world.tasks[0]).await;
+        let build = build.expect("asked").expect("a build");
+        assert!(
+            matches!(build.state, store::records::BuildState::Failed { .. }),
+            "{build:?}"
+        );
+    });
+}
+
+#[test]
 fn orders_carry_their_epoch_and_an_older_server_is_not_obeyed() {
     on_virtual_time(async {
         let mut world = World::with_cells(1, 1, 1).await;
