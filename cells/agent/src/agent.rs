@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cells_engine::folders::disk_usage;
 use cells_engine::{Container, Engine};
+use futures_util::future::select_all;
 use model::ids::AppId;
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
 use model::task::TaskState;
@@ -32,6 +33,12 @@ use crate::{capacity, command, durable, guard, launch, session, stack, strangers
 
 /// Streams to the server at the same time.
 const STREAMS: usize = 32;
+/// The parts that run as long as the agent does.
+const PARTS: [&str; 3] = [
+    "the session with the server",
+    "the guard of the walls between containers",
+    "the keeper of the disk",
+];
 /// How long the parts of the agent may take to come to an end.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -54,19 +61,29 @@ impl<E: Engine> Agent<E> {
     /// Runs until `shutdown`. Containers go on without the agent.
     ///
     /// # Errors
-    /// Where the data folder cannot be used or the engine cannot tell what runs. A server that is away is no error.
+    /// Where the data folder cannot be used or the engine cannot tell what runs, and where a part of the agent has failed
+    /// without which it would serve nobody: the next agent takes over. A server that is away is no error.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { config, engine } = self;
-        let opened = blocking(move || open(config, engine, shutdown));
+        // It also ends, then by its own fault, where one of its parts does.
+        let parts_end = shutdown.child_token();
+        let opened = blocking(move || open(config, engine, parts_end));
         let (cell, known) = opened.await?;
         let cell = Arc::new(cell);
         take_over(&cell, known)
             .await
             .context("could not take over what runs on this cell")?;
-        cell.tracker.spawn(session::keep(cell.clone()));
-        cell.tracker.spawn(guard::keep(cell.clone()));
-        cell.tracker.spawn(keep_room(cell.clone()));
-        cell.shutdown.cancelled().await;
+        let parts = [
+            cell.tracker.spawn(session::keep(cell.clone())),
+            cell.tracker.spawn(guard::keep(cell.clone())),
+            cell.tracker.spawn(keep_room(cell.clone())),
+        ];
+        let failed = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => None,
+            (ended, part, _) = select_all(parts) => Some((PARTS[part], ended)),
+        };
+        cell.shutdown.cancel();
         cell.tracker.close();
         if tokio::time::timeout(LEAVE, cell.tracker.wait())
             .await
@@ -76,7 +93,13 @@ impl<E: Engine> Agent<E> {
                 "parts of the agent did not end in time; the next start settles what they left"
             );
         }
-        Ok(())
+        match failed {
+            None => Ok(()),
+            Some((part, Err(error))) => {
+                Err(anyhow::Error::new(error).context(format!("{part} of the agent failed")))
+            }
+            Some((part, Ok(()))) => anyhow::bail!("{part} of the agent ended before the agent"),
+        }
     }
 }
 

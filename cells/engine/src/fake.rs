@@ -93,6 +93,7 @@ struct State {
     started: Vec<ContainerSpec>,
     next_port: u16,
     walls_are_down: bool,
+    has_a_defect: bool,
     disk_limit: DiskLimit,
 }
 
@@ -146,6 +147,11 @@ impl FakeEngine {
     /// As a reload of the host's firewall does.
     pub fn take_walls_down(&self) {
         lock(&self.0.state).walls_are_down = true;
+    }
+
+    /// Its next [`Engine::restore`] panics.
+    pub fn get_a_defect(&self) {
+        lock(&self.0.state).has_a_defect = true;
     }
 
     #[must_use]
@@ -230,7 +236,9 @@ impl Engine for FakeEngine {
     }
 
     async fn restore(&self) -> Result<bool, EngineError> {
-        Ok(std::mem::take(&mut lock(&self.0.state).walls_are_down))
+        let mut state = lock(&self.0.state);
+        assert!(!std::mem::take(&mut state.has_a_defect), "a defect");
+        Ok(std::mem::take(&mut state.walls_are_down))
     }
 
     async fn sweep(&self, known: &[String]) -> Result<(), EngineError> {

@@ -405,3 +405,21 @@ async fn a_disk_that_takes_long_for_an_order_does_not_make_the_cell_silent() {
     }
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_of_which_a_part_fails_ends_and_the_next_one_takes_over() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let id = running(&world, &mut session).await;
+    world.engine.get_a_defect();
+    let error = format!("{:#}", world.failed().await);
+    assert!(error.contains("the guard of the walls"), "{error}");
+    assert_eq!(world.engine.names(), [id.to_string()]);
+    drop(session);
+    let session = world.start().await;
+    assert!(matches!(
+        session.instances[0].state,
+        InstanceState::Running { .. }
+    ));
+    world.stop().await;
+}

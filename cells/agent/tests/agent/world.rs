@@ -124,6 +124,12 @@ impl World {
         within(agent).await.unwrap().unwrap();
     }
 
+    /// Waits until the agent ends by itself, and tells why.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        let (_, agent) = self.agent.take().unwrap();
+        within(agent).await.unwrap().unwrap_err()
+    }
+
     pub(crate) fn put_blob(&self, name: &str, bytes: impl Into<Bytes>) {
         self.server
             .blobs

@@ -225,3 +225,29 @@ fn last_lines_cross_rotation_and_are_bounded() {
     assert_eq!(set.last_lines(2, 5), ["two", "three"]);
     assert_eq!(set.last_lines(20, 5), ["one", "two", "three"]);
 }
+
+#[test]
+fn a_set_that_has_just_begun_is_not_dropped_for_those_that_end() {
+    const SETS: usize = 100;
+    let world = World::new(Budgets {
+        app_logs: 0,
+        all_logs: 0,
+        ..Budgets::default()
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let set = world.set("ends", 0);
+            for _ in 0..SETS {
+                world.logs.end(&set).unwrap();
+            }
+        });
+        for at in 0..SETS {
+            world.set(&format!("begins-{at}"), 0);
+        }
+    });
+    let begun = world.logs.sets_of(world.app, 0);
+    let begun = begun
+        .iter()
+        .filter(|set| set.meta.name.starts_with("begins"));
+    assert_eq!(begun.count(), SETS);
+}
