@@ -119,6 +119,7 @@ pub(crate) fn main(args: Args) -> i32 {
 
 #[allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "the supervisor talks to the person who started it"
 )]
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -150,6 +151,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let front = settings.front;
+    let if_late = IfLate::of(settings.has_been_ready, adopted.router.is_some());
     let mut server = Child::new(
         SERVER,
         server_args(&paths, &settings, front),
@@ -172,19 +174,28 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         &paths,
     )?;
 
-    let mut greeting = Box::pin(ready::greet(&paths, &settings, READY, began));
+    let mut greeting = Box::pin(ready::greet(&paths, &settings, Some(READY), began));
     let mut greeted = false;
     loop {
         tokio::select! {
-            result = &mut greeting, if !greeted => {
-                greeted = true;
-                if let Err(error) = result {
+            result = &mut greeting, if !greeted => match result {
+                Ok(()) => {
+                    greeted = true;
+                    if let Err(error) = settings.note_ready(&paths) {
+                        eprintln!("it could not be noted that the platform was ready: {error:#}");
+                    }
+                }
+                Err(error) if if_late == IfLate::End => {
                     router.running.stop(DRAIN).await;
                     server.running.stop(DRAIN).await;
                     cell.running.stop(DRAIN).await;
                     return Err(error);
                 }
-            }
+                Err(error) => {
+                    eprintln!("✗ {error:#}  apps that run stay reachable meanwhile, and the platform goes on trying");
+                    greeting.set(ready::greet(&paths, &settings, None, began));
+                }
+            },
             () = server.keep(&paths) => {}
             () = cell.keep(&paths) => {}
             () = router.keep(&paths) => {}
@@ -206,6 +217,25 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         settings.down_command(&paths)
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What becomes of a platform that is not ready in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfLate {
+    /// It ends with the error: whoever tries it for the first time is there to read it, and no app is reached through it.
+    End,
+    /// Its router serves apps, whatever keeps server and cell from being ready.
+    GoOn,
+}
+
+impl IfLate {
+    fn of(has_been_ready: bool, has_router: bool) -> Self {
+        if has_been_ready || has_router {
+            Self::GoOn
+        } else {
+            Self::End
+        }
+    }
 }
 
 /// Children that run with other settings than those that are asked for now are not taken over, and apps do not stay in a
@@ -351,4 +381,25 @@ fn router_args(paths: &Paths, args: &Args, settings: &Settings) -> Vec<String> {
         list.push("--insecure-http".to_owned());
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_first_start_ends_when_it_is_late() {
+        for (has_been_ready, has_router, want) in [
+            (false, false, IfLate::End),
+            (true, false, IfLate::GoOn),
+            (false, true, IfLate::GoOn),
+            (true, true, IfLate::GoOn),
+        ] {
+            let got = IfLate::of(has_been_ready, has_router);
+            assert_eq!(
+                got, want,
+                "ready before: {has_been_ready}, router: {has_router}"
+            );
+        }
+    }
 }

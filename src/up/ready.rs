@@ -16,33 +16,45 @@ use crate::paths::Paths;
 
 /// Between two looks; the platform is ready within a fraction of a second.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The same once that is over.
+const LOOK_LATE_EVERY: Duration = Duration::from_secs(1);
 const LOG_LINES: usize = 15;
 
-/// Completes when the platform can take a push, or says why it cannot.
+/// Completes when the platform can take a push, or says why it cannot once `patience`, where there is a bound to it, is over.
 #[allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "the supervisor talks to the person who started it"
 )]
 pub(super) async fn greet(
     paths: &Paths,
     settings: &Settings,
-    patience: Duration,
+    patience: Option<Duration>,
     began: Instant,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + patience;
-    while !is_ready(paths, settings) {
-        if Instant::now() > deadline {
-            let tails = ["server", "cell", "router"].map(|role| log_tail(&paths.log(role)));
-            bail!(
-                "the platform did not become ready in {} s; the ends of its logs:\n{}",
-                patience.as_secs(),
-                tails.concat()
-            );
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+    let waits_since = Instant::now();
+    while !is_ready(paths, settings).await {
+        let look_every = match patience {
+            Some(patience) if waits_since.elapsed() > patience => {
+                let tails = ["server", "cell", "router"].map(|role| log_tail(&paths.log(role)));
+                bail!(
+                    "the platform did not become ready in {} s; the ends of its logs:\n{}",
+                    patience.as_secs(),
+                    tails.concat()
+                );
+            }
+            Some(_) => LOOK_EVERY,
+            None => LOOK_LATE_EVERY,
+        };
+        tokio::time::sleep(look_every).await;
     }
     let seconds = began.elapsed().as_secs_f32();
-    let logged_in = log_in(paths, settings)?;
+    let logged_in = log_in(paths, settings).unwrap_or_else(|error| {
+        eprintln!(
+            "you could not be logged in: {error:#}\n  try  SLIPWAY_ADMIN_PASSWORD=... slipway up   to give the admin another one"
+        );
+        false
+    });
     println!(
         "Slipway {} is ready in {seconds:.1} s",
         env!("CARGO_PKG_VERSION")
@@ -74,12 +86,20 @@ pub(super) async fn greet(
         "  stop      Ctrl-C stops the platform and leaves apps running; '{}' stops those too",
         settings.down_command(paths)
     );
-    std::io::stdout().flush()?;
+    // Where nobody reads it, the platform is no less ready.
+    let _ = std::io::stdout().flush();
     Ok(())
 }
 
-/// Whether the server says so, with a cell connected.
-fn is_ready(paths: &Paths, settings: &Settings) -> bool {
+/// Whether the server says so, with a cell connected. A server may take long to answer, and children and signals do not wait.
+async fn is_ready(paths: &Paths, settings: &Settings) -> bool {
+    let (paths, settings) = (paths.clone(), settings.clone());
+    tokio::task::spawn_blocking(move || says_ready(&paths, &settings))
+        .await
+        .unwrap_or(false)
+}
+
+fn says_ready(paths: &Paths, settings: &Settings) -> bool {
     const PATIENCE: Duration = Duration::from_secs(2);
     fn ask(mut stream: impl Read + Write) -> std::io::Result<bool> {
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;

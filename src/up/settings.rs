@@ -27,6 +27,9 @@ pub(crate) struct Settings {
     pub(super) budgets: BudgetArgs,
     #[serde(default)]
     pub(super) bounds: BoundsArgs,
+    /// Whether the platform was ready once, and so may have apps that people use.
+    #[serde(default)]
+    pub(super) has_been_ready: bool,
 }
 
 pub(super) fn isolation(args: &Args) -> Isolation {
@@ -53,6 +56,7 @@ impl Settings {
         front: SocketAddr,
     ) -> anyhow::Result<Self> {
         let known = Self::load(paths)?;
+        let has_been_ready = known.as_ref().is_some_and(|known| known.has_been_ready);
         let pool = match known {
             Some(known) => known.pool,
             None => network::free_pool(paths.data())?,
@@ -67,6 +71,7 @@ impl Settings {
             admin_socket,
             budgets: args.budgets,
             bounds: args.bounds.clone(),
+            has_been_ready,
         })
     }
 
@@ -93,6 +98,17 @@ impl Settings {
             Err(error) => Err(error)
                 .with_context(|| format!("{} is not readable", paths.settings().display())),
         }
+    }
+
+    pub(super) fn note_ready(&self, paths: &Paths) -> anyhow::Result<()> {
+        if self.has_been_ready {
+            return Ok(());
+        }
+        let ready = Self {
+            has_been_ready: true,
+            ..self.clone()
+        };
+        ready.save(paths)
     }
 
     pub(super) fn save(&self, paths: &Paths) -> anyhow::Result<()> {

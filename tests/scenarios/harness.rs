@@ -108,19 +108,7 @@ impl Platform {
 
     /// Starts (or starts again) `slipway up` on the port it had before.
     pub(crate) fn up(&mut self, args: &[&str]) {
-        let log = fs::File::create(self.folder.path().join("up.log")).expect("a log");
-        let child = self
-            .slipway()
-            .args(["up", "--data"])
-            .arg(self.data())
-            .args(["--listen", &self.front.to_string(), "--domain", DOMAIN])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a handle"))
-            .stderr(log)
-            .spawn()
-            .expect("slipway starts");
-        self.up = Some(child);
+        self.begin_up(args);
         let ready = eventually(Duration::from_secs(60), || {
             let text = self.up_log();
             assert!(!text.contains('✗'), "slipway up failed:\n{text}");
@@ -134,6 +122,23 @@ impl Platform {
             .as_str()
             .and_then(|text| text.parse().ok())
             .expect("the front address");
+    }
+
+    /// The same without a wait for it to be ready.
+    pub(crate) fn begin_up(&mut self, args: &[&str]) {
+        let log = fs::File::create(self.folder.path().join("up.log")).expect("a log");
+        let child = self
+            .slipway()
+            .args(["up", "--data"])
+            .arg(self.data())
+            .args(["--listen", &self.front.to_string(), "--domain", DOMAIN])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a handle"))
+            .stderr(log)
+            .spawn()
+            .expect("slipway starts");
+        self.up = Some(child);
     }
 
     pub(crate) fn up_log(&self) -> String {

@@ -67,6 +67,46 @@ fn a_killed_role_comes_back_and_the_app_answers_meanwhile() {
 }
 
 #[test]
+fn apps_stay_reachable_while_the_control_plane_cannot_start() {
+    let mut platform = Platform::start();
+    let source = platform.app("web", PERL_APP);
+    platform.run_in(&source, &["push", "web", "-m", "64M"]).ok();
+    platform.interrupt();
+
+    // Nobody can be logged in.
+    std::fs::remove_dir_all(platform.folder().join("client")).expect("removes");
+    let password = platform.data().join("server/admin-password");
+    std::fs::remove_file(password).expect("removes");
+    platform.up(&[]);
+    let log = platform.up_log();
+    assert!(log.contains("SLIPWAY_ADMIN_PASSWORD"), "{log}");
+    let answers = || (platform.get("web", "/").status == 200).then_some(());
+    eventually(Duration::from_secs(10), answers).expect("the app answers");
+
+    platform.interrupt();
+    let key = platform.data().join("server/token.key");
+    let aside = platform.folder().join("token.key");
+    std::fs::rename(&key, &aside).expect("moves");
+    std::fs::create_dir(&key).expect("a folder in its place");
+    platform.begin_up(&[]);
+    let late = eventually(Duration::from_secs(90), || {
+        let log = platform.up_log();
+        log.contains("did not become ready").then_some(log)
+    });
+    let log = late.expect("it is told");
+    assert!(log.contains("stay reachable"), "{log}");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(platform.get("web", "/").status, 200, "the router serves on");
+
+    std::fs::remove_dir(&key).expect("removes");
+    std::fs::rename(&aside, &key).expect("moves");
+    let ready = eventually(Duration::from_secs(60), || {
+        platform.up_log().contains("is ready").then_some(())
+    });
+    assert!(ready.is_some(), "{}", platform.up_log());
+}
+
+#[test]
 fn a_crashed_instance_is_started_again_and_its_last_words_are_kept() {
     let platform = Platform::start();
     let source = platform.app("web", PERL_APP);
