@@ -29,7 +29,7 @@ use crate::room::Room;
 use crate::server::Server;
 use crate::staging::{self, Caches};
 use crate::task::{self, Start, Task};
-use crate::{capacity, command, durable, guard, launch, session, stack, strangers};
+use crate::{capacity, command, durable, guard, launch, removal, session, stack, strangers};
 
 /// Streams to the server at the same time.
 const STREAMS: usize = 32;
@@ -384,23 +384,30 @@ async fn take_over_task<E: Engine>(cell: &Arc<Cell<E>>, record: TaskRecord, foun
                     cell.tracker.spawn(command::live(keeper, task, work, start))
                 }
             };
-            return;
         }
-        Some(container) => {
-            if let Err(error) = container.remove().await {
-                tracing::error!(task = %task.id, error = text_of(&error), "could not remove a task's container");
+        container => {
+            let (keeper, ended) = (cell.clone(), task.clone());
+            // No effect where it is done.
+            let told =
+                blocking(move || ended.apply(&keeper, TaskState::Done { outcome: lost })).await;
+            if let Err(error) = told {
+                tracing::error!(task = %task.id, %error, "could not record a task's end");
             }
+            cell.tracker.spawn(end_task(cell.clone(), task, container));
         }
-        None => {}
+    }
+}
+
+/// Clears away after a task that is done.
+async fn end_task<E: Engine>(cell: Arc<Cell<E>>, task: Arc<Task>, container: Option<E::Container>) {
+    if let Some(container) = container
+        && !removal::remove(&cell, &container).await
+    {
+        return;
     }
     let (keeper, ended) = (cell.clone(), task.clone());
-    let settled = blocking(move || {
-        // No effect where it is done.
-        let told = ended.apply(&keeper, TaskState::Done { outcome: lost });
-        ended.end_logs(&keeper.logs).and(told)
-    });
-    if let Err(error) = settled.await {
-        tracing::error!(task = %task.id, %error, "could not record a task's end");
+    if let Err(error) = blocking(move || ended.end_logs(&keeper.logs)).await {
+        tracing::error!(task = %task.id, %error, "could not put an ended task's log in its place");
     }
 }
 

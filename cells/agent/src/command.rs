@@ -13,6 +13,7 @@ use crate::instance::ending;
 use crate::launch::{self, Launch};
 use crate::layers::Lease;
 use crate::ledger::CommandWork;
+use crate::removal;
 use crate::task::{Start, Task};
 use crate::watch::{Meter, terminate};
 
@@ -192,11 +193,17 @@ impl<E: Engine> Life<E> {
         if let Err(error) = self.apply(TaskState::Done { outcome }).await {
             tracing::error!(task = %self.task.id, %error, "could not record a task's outcome");
         }
-        if let Some((container, leases)) = container {
-            if let Err(error) = container.remove().await {
-                tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a task's container");
+        let left = match container {
+            Some((container, leases)) => Some((container.clone(), leases)),
+            None => removal::left_by_start(&self.cell, &self.task.id.to_string())
+                .await
+                .map(|left| (left, Vec::new())),
+        };
+        if let Some((container, leases)) = left {
+            if !removal::remove(&self.cell, &container).await {
                 return;
             }
+            // Until then, it may still stand on its layers.
             drop(leases);
         }
         let (cell, task) = (self.cell.clone(), self.task.clone());

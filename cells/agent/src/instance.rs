@@ -11,6 +11,7 @@ use crate::cell::{Cell, blocking, text_of};
 use crate::launch::{self, Launch};
 use crate::layers::Lease;
 use crate::ledger::InstanceRecord;
+use crate::removal;
 use crate::watch::{Meter, terminate};
 
 pub(crate) mod ending;
@@ -242,15 +243,21 @@ impl<E: Engine> Life<E> {
         self.apply(InstanceEvent::Exited(exit), None).await;
         match container {
             Some((container, leases)) => self.clear_away(container, leases).await,
-            None => self.keep_logs().await,
+            None => {
+                let name = self.instance.id.to_string();
+                match removal::left_by_start(&self.cell, &name).await {
+                    Some(left) => self.clear_away(&left, Vec::new()).await,
+                    None => self.keep_logs().await,
+                }
+            }
         }
     }
 
     async fn clear_away(&self, container: &E::Container, leases: Vec<Lease>) {
-        if let Err(error) = container.remove().await {
-            tracing::error!(instance = %self.instance.id, error = text_of(&error), "could not remove a container");
+        if !removal::remove(&self.cell, container).await {
             return;
         }
+        // Until then, it may still stand on its layers.
         drop(leases);
         self.keep_logs().await;
     }

@@ -36,3 +36,18 @@ pub(crate) async fn remove<E: Engine>(cell: &Cell<E>, container: &E::Container) 
     }
     true
 }
+
+/// What is left of a container that has not started, if that could not be removed at once.
+pub(crate) async fn left_by_start<E: Engine>(cell: &Cell<E>, name: &str) -> Option<E::Container> {
+    match cell.engine.adopt().await {
+        Ok(found) => found.into_iter().find(|found| found.name() == name),
+        Err(error) => {
+            tracing::warn!(
+                container = name,
+                error = text_of(&error),
+                "could not look for what is left of a container"
+            );
+            None
+        }
+    }
+}

@@ -14,6 +14,7 @@ use crate::cell::{Cell, blocking, text_of};
 use crate::clock;
 use crate::durable;
 use crate::ledger::BuildWork;
+use crate::removal;
 use crate::task::{Start, Task};
 use crate::watch::{Meter, terminate};
 
@@ -79,6 +80,7 @@ pub(crate) async fn live<E: Engine>(
     }
 }
 
+#[derive(Clone)]
 struct Life<E: Engine> {
     cell: Arc<Cell<E>>,
     task: Arc<Task>,
@@ -314,24 +316,38 @@ impl<E: Engine> Life<E> {
         if let Err(error) = self.apply(TaskState::Done { outcome }).await {
             tracing::error!(task = %self.task.id, %error, "could not record a build's outcome");
         }
+        let left = match container {
+            Some(container) => Some(container.clone()),
+            None => removal::left_by_start(&self.cell, &self.task.id.to_string()).await,
+        };
         let mut cache_full = false;
-        if let Some(container) = container {
-            if let Err(error) = container.remove().await {
-                tracing::error!(task = %self.task.id, error = text_of(&error), "could not remove a build's container");
+        if let Some(container) = left {
+            if container.remove().await.is_err() {
+                // Other builds do not wait until it is gone, and the cache is theirs by then.
+                let life = self.clone();
+                self.cell.tracker.spawn(async move {
+                    if removal::remove(&life.cell, &container).await {
+                        life.clear_away(|_| Ok(())).await;
+                    }
+                });
                 return;
             }
             cache_full = container.wait().await.is_ok_and(|ended| ended.cache_full);
         }
-        let (cell, logs, folder, app) = (
-            self.cell.clone(),
-            self.task.logs.clone(),
-            self.folder(),
-            self.task.record().app,
-        );
+        let app = self.task.record().app;
+        self.clear_away(move |cell| cell.build_caches.make_room(app, cache_full))
+            .await;
+    }
+
+    async fn clear_away(
+        &self,
+        last: impl FnOnce(&Cell<E>) -> std::io::Result<()> + Send + 'static,
+    ) {
+        let (cell, logs, folder) = (self.cell.clone(), self.task.logs.clone(), self.folder());
         let cleared = blocking(move || {
             cell.logs.end(&logs)?;
             durable::remove_all(&folder)?;
-            cell.build_caches.make_room(app, cache_full)
+            last(&cell)
         });
         if let Err(error) = cleared.await {
             tracing::error!(task = %self.task.id, %error, "could not clear away after a build");

@@ -38,6 +38,7 @@ pub trait Engine: Clone + Send + Sync + 'static {
     fn disk_limit(&self) -> DiskLimit;
 
     /// Starts a container and returns when its command has begun (after exec succeeded).
+    /// What is left of one that failed, where that could not be removed at once, is among those of [`Engine::adopt`].
     fn start(
         &self,
         spec: ContainerSpec,

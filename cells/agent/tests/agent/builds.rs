@@ -272,3 +272,44 @@ async fn builds_beyond_the_slots_wait_and_start_at_most_once() {
     assert_eq!(world.engine.started().len(), 1);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_build_whose_container_resists_its_removal_holds_no_other_up() {
+    let mut world = World::new();
+    world.engine.script_all(Behaviour {
+        removals_fail: 3,
+        ..Behaviour::default()
+    });
+    let mut session = world.start().await;
+    let first = begin(&world, &mut session).await;
+    end(&world, &first, FINE);
+    session.outcome(first.task).await;
+    let second = begin(&world, &mut session).await;
+    assert_eq!(world.engine.names().len(), 2);
+    end(&world, &second, FINE);
+    session.outcome(second.task).await;
+    eventually(|| world.engine.names().is_empty()).await;
+    for spec in [first, second] {
+        let folder = world.path(format!("builds/{}", spec.task));
+        eventually(|| !folder.exists()).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_of_a_finished_build_that_resists_is_removed_by_the_next_agent() {
+    let mut world = World::new();
+    world.engine.script_all(Behaviour {
+        removals_fail: 5,
+        ..Behaviour::default()
+    });
+    let mut session = world.start().await;
+    let spec = begin(&world, &mut session).await;
+    end(&world, &spec, FINE);
+    session.outcome(spec.task).await;
+    world.stop().await;
+    assert_eq!(world.engine.names(), [spec.task.to_string()]);
+    world.start().await;
+    eventually(|| world.engine.names().is_empty()).await;
+    world.stop().await;
+}

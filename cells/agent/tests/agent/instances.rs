@@ -416,3 +416,81 @@ async fn a_layer_is_fetched_once_for_many_instances() {
     assert_eq!(world.fetched(), 1);
     world.stop().await;
 }
+
+/// Three tries fail; the pauses between them are of 1, 2 and 4 s, give or take a half.
+fn resists() -> Behaviour {
+    Behaviour {
+        removals_fail: 3,
+        ..Behaviour::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_resists_its_removal_keeps_its_layers_and_goes_in_the_end_with_its_folder()
+{
+    let mut world = World::new();
+    world.config.budgets.layers = 0;
+    let mut session = world.start().await;
+    let mut spec = world.instance(&session, HealthCheckKind::Process);
+    spec.layers = vec![world.stored_layer("below")];
+    let id = spec.instance;
+    world.engine.script(&id.to_string(), resists());
+    let layer = world.path(format!("layers/{}", spec.layers[0].diff_id.hex()));
+    let folder = world.path(format!("containers/{id}"));
+    session.accepted(run(&spec)).await;
+    session.all_run([id]).await;
+    let container = world.engine.container(&id.to_string()).unwrap();
+    session.accepted(OrderBody::Stop { instance: id }).await;
+    session.exit_of(id).await;
+    eventually(|| container.removals() == 1).await;
+    let mut other = world.instance(&session, HealthCheckKind::Process);
+    other.layers = vec![world.stored_layer("another")];
+    session.accepted(run(&other)).await;
+    session.all_run([other.instance]).await;
+    assert!(layer.exists() && folder.exists(), "it still uses them");
+
+    let begun = Instant::now();
+    eventually(|| !folder.exists()).await;
+    assert_eq!(world.engine.names(), [other.instance.to_string()]);
+    assert_eq!(container.removals(), 4);
+    assert!(begun.elapsed() < Duration::from_secs(12));
+    let mut other = world.instance(&session, HealthCheckKind::Process);
+    other.layers = vec![world.stored_layer("a third")];
+    session.accepted(run(&other)).await;
+    session.all_run([other.instance]).await;
+    assert!(!layer.exists(), "nothing uses it any more");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_start_that_failed_goes_in_the_end() {
+    let mut world = World::new();
+    world.engine.script_all(Behaviour {
+        refuse_start: Some("no network".into()),
+        ..resists()
+    });
+    let mut session = world.start().await;
+    let instance = world.instance(&session, HealthCheckKind::Process);
+    let (task, build) = (world.task(&session), world.build());
+    session.accepted(run(&instance)).await;
+    session
+        .accepted(OrderBody::RunTask(Box::new(task.clone())))
+        .await;
+    session
+        .accepted(OrderBody::Stage(Box::new(build.clone())))
+        .await;
+    session.exit_of(instance.instance).await;
+    session.outcome(task.task).await;
+    session.outcome(build.task).await;
+    assert_eq!(world.engine.names().len(), 3);
+    eventually(|| world.engine.names().is_empty()).await;
+    for name in [
+        instance.instance.to_string(),
+        task.task.to_string(),
+        build.task.to_string(),
+    ] {
+        let folder = world.path(format!("containers/{name}"));
+        eventually(|| !folder.exists()).await;
+    }
+    world.stop().await;
+}
