@@ -163,6 +163,13 @@ impl Control {
         let details = match (&exit, &view.blocked) {
             (Some(exit), _) => Some(exit_text(exit)),
             (None, Some(why)) => Some(match why {
+                scheduler::PlacementError::Insufficient { short, .. } if short == &["disk"] => {
+                    format!(
+                        "{}; an instance needs {} of it, more than any cell has left to promise",
+                        self.fleet().shortage_text(why),
+                        limits.disk
+                    )
+                }
                 scheduler::PlacementError::Insufficient {
                     largest_free_memory_mb,
                     ..

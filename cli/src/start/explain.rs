@@ -106,6 +106,7 @@ fn with_hints(error: CliError, name: &str, memory: Option<u64>) -> CliError {
             .hint("-u process  for a worker")
             .hint("-t 120  for a slow start"),
         "E-CAPACITY" if error.message.contains("disk") => error
+            .hint(format!("slipway scale {name} -k 256M"))
             .hint("slipway gc --dry-run")
             .hint("slipway stop APP  of an app that is not needed"),
         "E-CAPACITY" => error

@@ -138,6 +138,7 @@ impl Fleet {
             state.watch_brake();
             (plan, state.settled)
         };
+        tell_who_waits(&plan.decisions);
         let mut carried_out = Ok(());
         for decision in plan.decisions {
             // All are booked as sent, so one that fails must not keep the others from going out.
@@ -260,13 +261,7 @@ impl Fleet {
                     return Err(error);
                 }
             }
-            Decision::Blocked {
-                process,
-                index,
-                why,
-            } => {
-                tracing::info!(process.guid = %process, instance.index = index, %why, "an instance waits for room");
-            }
+            Decision::Blocked { .. } => {}
             Decision::TaskBlocked { task, why } => {
                 tracing::info!(task.guid = %task, %why, "a task waits for room");
                 self.state()
@@ -412,5 +407,18 @@ fn tell(routes: &RouteFeed, state: &mut State) {
 fn want_tasks(state: &mut State, tasks: &[OpenTask]) {
     for open in tasks.iter().filter(|open| open.placed().is_none()) {
         state.apply(Event::Task(open.desired()));
+    }
+}
+
+/// One line for all instances of a process, of which there can be thousands.
+fn tell_who_waits(decisions: &[Decision]) {
+    let mut waiting = BTreeMap::<_, usize>::new();
+    for decision in decisions {
+        if let Decision::Blocked { process, why, .. } = decision {
+            *waiting.entry((*process, why.to_string())).or_default() += 1;
+        }
+    }
+    for ((process, why), instances) in waiting {
+        tracing::info!(process.guid = %process, instances, %why, "instances wait for room");
     }
 }
