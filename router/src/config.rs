@@ -58,6 +58,9 @@ pub struct Bounds {
     /// From the first byte awaited to the last byte of a request's head; so it is also the idle time of a kept-alive
     /// client connection.
     pub header_timeout: Duration,
+    /// How long a client may be gone without a word, or take nothing of what waits for it, before its connection is cut. It is
+    /// also asked whether it is there where it is silent.
+    pub client_silence: Duration,
     /// One dial of one instance. Gorouter's default.
     pub connect_timeout: Duration,
     /// From the last progress of the request's body to the response's head. Cloud Foundry's request timeout.
@@ -78,6 +81,7 @@ impl Default for Bounds {
             max_connections: 10_000,
             max_header_bytes: 64 * 1024,
             header_timeout: Duration::from_secs(60),
+            client_silence: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(900),
             silent_server_timeout: Duration::from_secs(10),

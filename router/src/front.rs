@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Bounds, Config};
+use crate::liveness;
 use crate::proxy::{Client, Leaves, Proxy};
 use crate::sync::{ServerState, Sync};
 use crate::table::{SharedTable, Table};
@@ -45,6 +46,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     config
         .listener
         .set_nonblocking(true)
+        .and_then(|()| liveness::watch_clients(&config.listener, config.bounds.client_silence))
         .context("cannot use the front listener")?;
     let listener =
         TcpListener::from_std(config.listener).context("cannot use the front listener")?;

@@ -16,6 +16,7 @@
 
 mod config;
 mod front;
+mod liveness;
 mod proxy;
 mod request_id;
 mod sync;

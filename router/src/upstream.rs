@@ -25,6 +25,8 @@ pub(crate) use idlers::Idlers;
 pub(crate) use link::{Link, RequestBody, Unsent};
 use stream::Stream;
 
+use crate::liveness::watch_instance;
+
 /// More idle connections than this to one instance help nobody.
 const MAX_IDLE: usize = 512;
 
@@ -129,6 +131,7 @@ impl Pool {
                 Address::Tcp(address) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
+                    watch_instance(&stream)?;
                     Ok(Stream::Tcp(stream))
                 }
                 Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),

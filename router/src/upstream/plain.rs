@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::{Address, Pool, keep, lock};
+use crate::liveness::watch_instance;
 
 impl Pool {
     /// The most recently used connection whose other side has neither closed it nor said something unasked.
@@ -48,6 +49,7 @@ impl Pool {
             .ok()?
             .ok()?;
         stream.set_nodelay(true).ok()?;
+        watch_instance(&stream).ok()?;
         Some(stream)
     }
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use super::app::App;
+use tokio::io::AsyncWriteExt as _;
+
+use super::app::{App, read_head};
 use super::client::{Client, soon};
 use super::world::{World, entry};
 
@@ -151,6 +153,33 @@ async fn a_client_that_sends_its_head_too_slowly_is_cut() {
     client.rest().await;
     let mut idle = world.client().await;
     idle.rest().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_place() {
+    let app = App::by_hand(0, |mut stream| async move {
+        read_head(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes()).await;
+        while stream.write_all(&[0; 65536]).await.is_ok() {}
+    })
+    .await;
+    let world = World::configured(vec![entry("a.test", "", &[&app.endpoint])], |config| {
+        config.bounds.max_connections = 1;
+        config.bounds.client_silence = Duration::from_secs(1);
+    })
+    .await;
+    // One on the short way, one on the long way; both get some of the answer, and take none.
+    for method in ["GET", "DELETE"] {
+        let mut deaf = world.client().await;
+        let request = format!("{method} / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        deaf.send(request).await;
+        soon("an answer", deaf.stream.readable())
+            .await
+            .expect("readable");
+        let answer = soon("a place", world.get("b.test", "/")).await;
+        assert_eq!(answer.status, 404, "{method}");
+    }
 }
 
 #[tokio::test]
