@@ -84,10 +84,14 @@ impl Proxy {
         let upstream = self.route_lookup(&request, &authority)?;
         // Upstream request filter.
         let port = authority.port;
-        let outgoing = headers::upstream_request(request, client, port, request_id);
+        let mut outgoing = headers::upstream_request(request, client, port, request_id);
         // Upstream peer selection and forward, again where nothing was sent.
         let answer = match upstream {
-            Upstream::Control => self.forward_to_control(outgoing, record).await?,
+            Upstream::Control => {
+                let headers = outgoing.request.headers_mut();
+                headers::name_client(headers, client, &self.trusted_proxies);
+                self.forward_to_control(outgoing, record).await?
+            }
             Upstream::App { route, choice } => {
                 self.forward_to_app(&route, choice, outgoing, record)
                     .await?

@@ -1,5 +1,6 @@
 //! Which headers pass, which are replaced, and which end here.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::client::Client;
+use crate::config::Network;
 use crate::table::Endpoint;
 use crate::upstream::RequestBody;
 
@@ -31,6 +33,8 @@ const X_VCAP_REQUEST_ID: HeaderName = HeaderName::from_static("x-vcap-request-id
 const X_CF_APPLICATION_ID: HeaderName = HeaderName::from_static("x-cf-applicationid");
 const X_CF_INSTANCE_ID: HeaderName = HeaderName::from_static("x-cf-instanceid");
 const X_CF_INSTANCE_INDEX: HeaderName = HeaderName::from_static("x-cf-instanceindex");
+/// For the server alone: whose failed log-ins count together.
+const X_SLIPWAY_CLIENT: HeaderName = HeaderName::from_static("x-slipway-client");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -116,6 +120,28 @@ pub(crate) fn name_endpoint(headers: &mut HeaderMap, endpoint: &Endpoint) {
     headers.insert(X_CF_INSTANCE_INDEX, endpoint.index_header.clone());
 }
 
+/// Tells the server who asks: the last address on the way that is no proxy of the operator's. What stands before it in the
+/// chain is hearsay.
+pub(crate) fn name_client(headers: &mut HeaderMap, client: &Client, trusted_proxies: &[Network]) {
+    let chain = headers.get(X_FORWARDED_FOR).map(HeaderValue::as_bytes);
+    let mut hops = chain
+        .unwrap_or_default()
+        .rsplit(|byte| *byte == b',')
+        .map_while(hop_address);
+    let stranger = hops.find(|hop| !trusted_proxies.iter().any(|proxy| proxy.contains(*hop)));
+    let name = stranger.and_then(|hop| HeaderValue::try_from(hop.to_string()).ok());
+    let name = name.unwrap_or_else(|| client.ip_header.clone());
+    headers.insert(X_SLIPWAY_CLIENT, name);
+}
+
+/// Some proxies add the port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
+    let address = hop.parse::<IpAddr>().or_else(|_| with_port()).ok()?;
+    Some(address.to_canonical())
+}
+
 /// What of an upstream's answer reaches the client; `upgraded` for the answer 101.
 pub(crate) fn filter_response<B>(response: &mut Response<B>, is_upgrade: bool) {
     let headers = response.headers_mut();
@@ -194,7 +220,7 @@ fn strip_forgeries(headers: &mut HeaderMap, is_trusted: bool) {
         }
         if matches!(
             name,
-            "x-cf-applicationid" | "x-cf-instanceid" | "x-cf-instanceindex"
+            "x-cf-applicationid" | "x-cf-instanceid" | "x-cf-instanceindex" | "x-slipway-client"
         ) {
             return true;
         }
@@ -213,9 +239,15 @@ fn strip_forgeries(headers: &mut HeaderMap, is_trusted: bool) {
 }
 
 fn is_platform_name(name: &str) -> bool {
-    ["x-forwarded-", "x-cf-", "x-vcap-", "x-request-"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    [
+        "x-forwarded-",
+        "x-cf-",
+        "x-vcap-",
+        "x-request-",
+        "x-slipway-",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
         || name == FORWARDED.as_str()
 }
 

@@ -1,10 +1,11 @@
 use super::app::App;
 use super::client::Answer;
-use super::world::{World, entry};
+use super::world::{CONTROL_HOST, World, entry};
 
 const SPOOF: &str = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\n\
     X-Forwarded-Port: 1\r\nX-Forwarded-Client-Cert: x\r\nForwarded: for=6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\
-    X-CF-InstanceID: x\r\nX-CF-ApplicationID: y\r\nX-CF-InstanceIndex: 9\r\nX-Vcap-Request-Id: spoofed\r\nX-Request-Start: 1\r\n";
+    X-CF-InstanceID: x\r\nX-CF-ApplicationID: y\r\nX-CF-InstanceIndex: 9\r\nX-Vcap-Request-Id: spoofed\r\nX-Request-Start: 1\r\n\
+    X-Slipway-Client: 6.6.6.6\r\nX_Slipway_Client: 6.6.6.6\r\n";
 
 async fn ask(world: &World, headers: &str) -> Answer {
     let mut client = world.client().await;
@@ -100,6 +101,53 @@ async fn what_a_trusted_proxy_says_is_passed_on() {
     assert_eq!(answer.echoed("forwarded"), Some("for=6.6.6.6"));
     assert_eq!(answer.echoed("x_forwarded_for"), None);
     assert_eq!(answer.echoed("x-cf-instanceindex"), Some("0"));
+    for gone in ["x-slipway-client", "x_slipway_client"] {
+        assert_eq!(answer.echoed(gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_learns_which_client_asked_in_front_of_the_operators_proxies() {
+    for (trusted, said, client) in [
+        (&[][..], "", "127.0.0.1"),
+        (&[], SPOOF, "127.0.0.1"),
+        (&["127.0.0.1"], "", "127.0.0.1"),
+        (&["127.0.0.1"], SPOOF, "6.6.6.6"),
+        (
+            &["127.0.0.1", "10.0.0.0/8"],
+            "X-Forwarded-For: 6.6.6.6, 192.0.2.1\r\nX-Forwarded-For: 10.1.1.1\r\n",
+            "192.0.2.1",
+        ),
+        (
+            &["127.0.0.1", "10.0.0.0/8"],
+            "X-Forwarded-For: [2001:db8::1]:40000, 10.1.1.1\r\n",
+            "2001:db8::1",
+        ),
+        (
+            &["127.0.0.1", "10.0.0.0/8"],
+            "X-Forwarded-For: 10.2.2.2, 10.1.1.1\r\n",
+            "127.0.0.1",
+        ),
+        (
+            &["127.0.0.1"],
+            "X-Forwarded-For: 6.6.6.6, unknown\r\n",
+            "127.0.0.1",
+        ),
+    ] {
+        let world = World::configured(Vec::new(), |config| {
+            let network = |text: &&str| text.parse().expect("a network");
+            config.trusted_proxies = trusted.iter().map(network).collect();
+        })
+        .await;
+        let mut asking = world.client().await;
+        let request = format!("GET / HTTP/1.1\r\nHost: {CONTROL_HOST}\r\n{said}\r\n");
+        asking.send(request).await;
+        let answer = asking.answer().await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let named = answer.echoed("x-slipway-client");
+        assert_eq!(named, Some(client), "{trusted:?} {said:?}");
+        assert_eq!(answer.echoed("x_slipway_client"), None);
+    }
 }
 
 #[tokio::test]

@@ -83,7 +83,10 @@ impl Client {
             request = request.header(header::AUTHORIZATION, format!("bearer {token}"));
         }
         if let Some(address) = self.address {
-            request = request.header("x-forwarded-for", format!("10.1.1.1, {address}"));
+            // Behind a proxy of the operator's, which is the last of the chain for everybody.
+            request = request
+                .header("x-forwarded-for", format!("{address}, 10.1.1.1"))
+                .header("x-slipway-client", address.to_string());
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -193,7 +193,7 @@ fn kind(name: &str, is_trusted: bool) -> Kind {
         }
         Some(b'x') if is("x-request-id") => Kind::RequestId,
         Some(b'x') if is("x-request-start") => forwarded,
-        Some(b'x') if is("x-vcap-request-id") => Kind::Dropped,
+        Some(b'x') if is("x-vcap-request-id") || is("x-slipway-client") => Kind::Dropped,
         _ => Kind::Passes,
     }
 }
