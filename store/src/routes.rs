@@ -46,10 +46,18 @@ fn route(row: &SqliteRow) -> Result<Route> {
 }
 
 impl Store {
+    /// Makes a route, unless another leads to the same address: the same host and path in the same domain, or split into host and
+    /// domain elsewhere.
     pub async fn insert_route(&self, new: &NewRoute) -> Result<RouteId> {
         let id = RouteId::random();
-        sqlx::query(
-            "INSERT INTO routes (guid, space, domain, host, path, created_us, updated_us) VALUES ($1, $2, $3, $4, $5, $6, $6)",
+        let inserted = sqlx::query(
+            "INSERT INTO routes (guid, space, domain, host, path, created_us, updated_us)
+             SELECT $1, $2, $3, $4, $5, $6, $6
+             WHERE NOT EXISTS
+                 (SELECT 1 FROM routes JOIN domains ON domains.guid = routes.domain
+                  WHERE routes.domain <> $3 AND rtrim(routes.path, '/') = $5
+                    AND lower(ltrim(routes.host || '.' || domains.name, '.')) =
+                        (SELECT lower(ltrim($4 || '.' || name, '.')) FROM domains WHERE guid = $3))",
         )
         .bind(id.to_string())
         .bind(new.space.to_string())
@@ -60,6 +68,9 @@ impl Store {
         .execute(&self.writer)
         .await
         .tried("insert a route")?;
+        if inserted.rows_affected() == 0 {
+            return Err(Error::Conflict("routes.host, routes.path".into()));
+        }
         Ok(id)
     }
 

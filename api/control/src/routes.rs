@@ -16,7 +16,11 @@ impl Control {
         filter: &RouteFilter,
         page: PageRequest,
     ) -> Result<Page<Route>> {
-        Ok(self.store().list_routes(filter, page).await?)
+        let mut filter = filter.clone();
+        for path in filter.paths.iter_mut().flatten() {
+            *path = without_end_slashes(path).to_owned();
+        }
+        Ok(self.store().list_routes(&filter, page).await?)
     }
 
     pub async fn route(&self, _: &Actor, id: RouteId) -> Result<Route> {
@@ -27,7 +31,8 @@ impl Control {
         self.space_of(new.space).await?;
         let domain = self.domain(actor, new.domain).await?;
         check_host(&new.host)?;
-        check_path(&new.path)?;
+        let path = without_end_slashes(&new.path).to_owned();
+        check_path(&path)?;
         let name = if new.host.is_empty() {
             domain.name.clone()
         } else {
@@ -40,6 +45,7 @@ impl Control {
         }
         let new = NewRoute {
             host: new.host.to_lowercase(),
+            path,
             ..new
         };
         let id = self
@@ -181,10 +187,18 @@ pub(crate) fn check_host(host: &str) -> Result<()> {
     }
 }
 
+/// A path in the one form that routes are kept and looked up in. What has nothing but slashes stays, for [`check_path`].
+fn without_end_slashes(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => path,
+        shorter => shorter,
+    }
+}
+
 pub(crate) fn check_path(path: &str) -> Result<()> {
     let fine = path.is_empty()
         || (path.starts_with('/')
-            && path.len() > 1
+            && !path.ends_with('/')
             && path.len() <= 128
             && !path.contains(['?', '#', ' '])
             && !path.contains(char::is_control));
@@ -192,7 +206,7 @@ pub(crate) fn check_path(path: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::Unprocessable(format!(
-            "path '{path}' must begin with '/', hold more than that, and hold no '?'"
+            "path '{path}' must begin with '/', hold more than slashes, and hold no '?'; leave it out for all paths"
         )))
     }
 }

@@ -3,8 +3,8 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::client::Client;
-use crate::world::World;
+use crate::client::{Answer, Client};
+use crate::world::{Options, World};
 
 #[tokio::test]
 async fn a_bound_service_is_in_the_env_and_its_secrets_nowhere_else() {
@@ -130,6 +130,67 @@ async fn variables_survive_byte_for_byte() {
         .patch(&path, &json!({ "var": { "PORT": "1" } }))
         .await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+/// A wish for a route, and what it is answered.
+async fn create_route(world: &World, domain: &str, host: &str, path: &str) -> Answer {
+    let filter = format!("/v3/domains?names={domain}");
+    let domain = world.client.read(&filter).await["resources"][0]["guid"].clone();
+    let body = json!({ "host": host, "path": path, "relationships": {
+        "space": { "data": { "guid": world.space().await } }, "domain": { "data": { "guid": domain } } } });
+    world.client.post("/v3/routes", &body).await
+}
+
+#[tokio::test]
+async fn a_route_is_the_same_with_and_without_slashes_at_its_end() {
+    let world = World::logged_in().await;
+    for (path, kept) in [("/x/", "/x"), ("/y//", "/y"), ("/z", "/z")] {
+        let made = create_route(&world, "localhost", "a", path).await;
+        assert_eq!(Client::ok(&made)["path"], kept, "{path}");
+        for again in [kept.to_owned(), format!("{kept}/"), format!("{kept}///")] {
+            let taken = create_route(&world, "localhost", "a", &again).await;
+            assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
+            assert!(taken.detail().contains("already exists"), "{taken:?}");
+            let found = world
+                .client
+                .read(&format!("/v3/routes?paths={again}"))
+                .await;
+            assert_eq!(found["pagination"]["total_results"], 1, "{again}");
+        }
+    }
+    for path in ["/", "//"] {
+        let refused = create_route(&world, "localhost", "b", path).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            refused.detail().contains("more than slashes"),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_address_belongs_to_one_route_however_it_is_split_into_host_and_domain() {
+    let world = World::logged_in().await;
+    Client::ok(&create_route(&world, "localhost", "a.b", "/x").await);
+    let domain = "b.localhost";
+    let mut world = world
+        .restarted_with(Options {
+            domain,
+            ..Options::default()
+        })
+        .await;
+    world.client.token = Some(world.log_in().await);
+    let taken = create_route(&world, domain, "a", "/x").await;
+    assert_eq!(taken.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(taken.detail().contains("already exists"), "{taken:?}");
+    Client::ok(&create_route(&world, domain, "a", "").await);
+    Client::ok(&create_route(&world, domain, "c", "/x").await);
+    // Its own domain as a whole is a platform's own address.
+    let mut world = world.restarted().await;
+    world.client.token = Some(world.log_in().await);
+    Client::ok(&create_route(&world, domain, "", "/x").await);
+    let taken = create_route(&world, "localhost", "b", "/x").await;
+    assert!(taken.detail().contains("already exists"), "{taken:?}");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// What a server is started with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
+    pub(crate) domain: &'static str,
     pub(crate) password: &'static str,
     pub(crate) bounds: Bounds,
 }
@@ -26,6 +27,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            domain: "localhost",
             password: PASSWORD,
             bounds: Bounds::default(),
         }
@@ -87,7 +89,7 @@ impl World {
     async fn on(data: TempDir, options: Options) -> Self {
         let config = Config {
             data: data.path().to_owned(),
-            domain: "localhost".into(),
+            domain: options.domain.into(),
             front_port: 8080,
             admin_user: "admin".into(),
             admin_password: Some(options.password.to_owned().into()),
