@@ -93,9 +93,10 @@ pub(crate) async fn stop_instances(paths: &Paths, settings: &Settings) -> anyhow
     let exe = std::env::current_exe()?;
     match settings.isolation {
         Isolation::Container => {
-            let engine = LinuxEngine::new(linux_config(paths, exe, &settings.engine_args()))
-                .await
-                .context("the containers can't be reached")?;
+            let engine =
+                LinuxEngine::for_removal(linux_config(paths, exe, &settings.engine_args()))
+                    .await
+                    .context("the containers can't be reached")?;
             let count = stop_all(&engine).await?;
             engine
                 .uninstall()

@@ -94,6 +94,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let of_one_app = &mut config.budgets.app_build_cache;
     *of_one_app = (*of_one_app).min(config.budgets.all_build_caches);
     config.min_free_disk = args.budgets.min_free_disk;
+    let there = config.clone();
+    tokio::task::spawn_blocking(move || cells_agent::make_room(&there)).await?;
     match args.engine.isolation {
         Isolation::Container => {
             let engine = LinuxEngine::new(linux_config(&paths, exe, &args.engine)).await?;

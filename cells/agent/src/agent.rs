@@ -111,25 +111,77 @@ struct Known {
     _leases: Vec<Lease>,
 }
 
+/// Makes room on a disk that is too full to begin anything, of what can be spared; what runs keeps what it stands on. Blocks.
+///
+/// An agent does so before it writes anything. Whoever makes an engine for one does so before, as an engine writes too.
+pub fn make_room(config: &Config) {
+    if config.data.exists()
+        && let Err(error) = try_to_make_room(config)
+    {
+        tracing::warn!(%error, "could not make room on the disk of this cell");
+    }
+}
+
+fn try_to_make_room(config: &Config) -> std::io::Result<()> {
+    let room = room_of(config)?;
+    if !room.is_short()? {
+        return Ok(());
+    }
+    let found = Ledger::find(&config.data, &boot_id()?)?;
+    let layers = layers::Options {
+        folder: config.data.join("layers"),
+        budget: config.budgets.layers,
+        owner: None,
+        rebooted: found.ledger().rebooted,
+        tracker: TaskTracker::new(),
+    };
+    let layers = Layers::open(layers, Server::new(&config.server_socket))?;
+    let known = Known::read(found.ledger(), &layers)?;
+    layers.give_way(|| room.is_short().is_ok_and(|short| !short))?;
+    if room.is_short()? {
+        let build_caches = build_caches(config);
+        let slots = Arc::new(Semaphore::new(0));
+        let _turns: Vec<_> = known
+            .running_builds(found.ledger())
+            .map(|app| build_caches.take_turn_now(app, &slots))
+            .collect();
+        build_caches.give_way()?;
+    }
+    Ok(())
+}
+
+fn boot_id() -> std::io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim().to_owned())
+}
+
+fn room_of(config: &Config) -> std::io::Result<Room> {
+    let least = match config.min_free_disk {
+        Some(least) => least,
+        None => capacity::min_free_disk(&config.data)?,
+    };
+    Room::open(config.data.clone(), least)
+}
+
+fn build_caches(config: &Config) -> Caches {
+    Caches::new(config.data.join("build-cache"), config.budgets)
+}
+
 fn open<E: Engine>(
     config: Config,
     engine: E,
     shutdown: CancellationToken,
 ) -> anyhow::Result<(Cell<E>, Known)> {
+    make_room(&config);
     let data = &config.data;
     let in_data = || format!("could not use the data folder {}", data.display());
     // Sources, layers and logs are their apps' own, and the host may have other users.
     fs::create_dir_all(data)
         .and_then(|()| fs::set_permissions(data, fs::Permissions::from_mode(0o700)))
         .with_context(in_data)?;
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .context("could not read the boot id")?;
-    let found = Ledger::find(data, boot_id.trim()).with_context(in_data)?;
-    let least = match config.min_free_disk {
-        Some(least) => least,
-        None => capacity::min_free_disk(data).context("could not measure this host's disk")?,
-    };
-    let room = Room::open(data.clone(), least).context("could not measure this host's disk")?;
+    let boot_id = boot_id().context("could not read the boot id")?;
+    let found = Ledger::find(data, &boot_id).with_context(in_data)?;
+    let room = room_of(&config).context("could not measure this host's disk")?;
     let server = Server::new(&config.server_socket);
     let tracker = TaskTracker::new();
     let layers = layers::Options {
@@ -140,26 +192,9 @@ fn open<E: Engine>(
         tracker: tracker.clone(),
     };
     let layers = Layers::open(layers, server.clone()).with_context(in_data)?;
-    let build_caches = Caches::new(data.join("build-cache"), config.budgets);
+    let build_caches = build_caches(&config);
     let build_slots = Arc::new(Semaphore::new(config.concurrent_builds.max(1)));
     let known = Known::read(found.ledger(), &layers).with_context(in_data)?;
-    if room.is_short().with_context(in_data)? {
-        // On a full disk not even the ledger could be opened.
-        let turns = known.running_builds(found.ledger());
-        let turns: Vec<_> = turns
-            .map(|app| build_caches.take_turn_now(app, &build_slots))
-            .collect();
-        let given = layers
-            .give_way(|| room.is_short().is_ok_and(|short| !short))
-            .and_then(|()| match room.is_short()? {
-                true => build_caches.give_way(),
-                false => Ok(()),
-            });
-        drop(turns);
-        if let Err(error) = given {
-            tracing::warn!(%error, "could not make room on a disk that is full");
-        }
-    }
     let ledger = found.open().with_context(in_data)?;
     let logs = Logs::open(
         data.join("logs"),

@@ -40,5 +40,5 @@ mod watch;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 
-pub use agent::Agent;
+pub use agent::{Agent, make_room};
 pub use config::{Budgets, Config, HostSettings};

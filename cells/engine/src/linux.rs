@@ -28,6 +28,7 @@ mod network;
 mod probe;
 mod seccomp;
 mod stack;
+mod trial;
 mod users;
 
 pub use probe::{ProbeError, probe};
@@ -66,6 +67,7 @@ struct Shared {
     addresses: addresses::Addresses,
     filters: Vec<Vec<u8>>,
     users: users::Users,
+    only_removes: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +81,28 @@ impl LinuxEngine {
     /// Prepares the host: parent cgroup, packet filter, route of the pool, IP forwarding, limits by user. Idempotent;
     /// containers that run already keep running.
     pub async fn new(config: Config) -> Result<Self, EngineError> {
+        // Makes the folder that trials are made in.
         let records = Records::open(&config.state)?;
+        let disks = trial::repeat(|| {
+            let state = config.state.clone();
+            blocking(move || disk::Disks::probe(&state))
+        })
+        .await?;
+        let users = trial::repeat(|| users::Users::find_out(&config.exe, &config.state)).await?;
+        Self::set_up(config, records, Some((disks, users))).await
+    }
+
+    /// An engine that starts nothing, and takes away what is there. It tries out nothing, which a full disk could hold up.
+    pub async fn for_removal(config: Config) -> Result<Self, EngineError> {
+        let records = Records::open(&config.state)?;
+        Self::set_up(config, records, None).await
+    }
+
+    async fn set_up(
+        config: Config,
+        records: Records,
+        found: Option<(disk::Disks, users::Users)>,
+    ) -> Result<Self, EngineError> {
         let taken = records
             .read_all()?
             .into_values()
@@ -87,11 +110,11 @@ impl LinuxEngine {
         let addresses = addresses::Addresses::new(config.network.pool, taken)?;
         let cgroups = cgroups::Cgroups::open(&config.cgroup)?;
         let filters = seccomp::filters()?;
-        let state = config.state.clone();
-        let look = move || Ok((stack::HostStack::look(), disk::Disks::probe(&state)));
-        let (stack, disks) = blocking(look).await?;
+        let stack = blocking(|| Ok(stack::HostStack::look())).await?;
         let network = network::Network::set_up(&config.cgroup, &config.network).await?;
-        let users = users::Users::find_out(&config.exe, &config.state).await?;
+        let only_removes = found.is_none();
+        let (disks, users) =
+            found.unwrap_or_else(|| (disk::Disks::none(&config.state), users::Users::Shared));
         raise_watchers();
         Ok(Self(Arc::new(Shared {
             config,
@@ -103,6 +126,7 @@ impl LinuxEngine {
             addresses,
             filters,
             users,
+            only_removes,
         })))
     }
 
@@ -136,6 +160,9 @@ impl Engine for LinuxEngine {
 
     async fn start(&self, spec: ContainerSpec) -> Result<LinuxContainer, EngineError> {
         record::check(&spec)?;
+        if self.0.only_removes {
+            return Err(EngineError::Setup("this engine starts nothing".to_owned()));
+        }
         let address = self.0.addresses.take()?;
         let record = Record {
             name: spec.name.clone(),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use model::limits::Megabytes;
 use model::protocol::cell::DiskLimit;
 
-use super::VCAP;
+use super::{VCAP, trial};
 use crate::EngineError;
 
 mod kernel;
@@ -56,12 +56,11 @@ pub(super) struct Disks {
 }
 
 impl Disks {
-    /// Finds out what this host can do, by doing it.
-    pub(super) fn probe(state: &Path) -> Self {
+    /// Finds out what this host can do, by doing it. An error says nothing about that.
+    pub(super) fn probe(state: &Path) -> Result<Self, EngineError> {
         let mut disks = Self {
             limit: DiskLimit::Hard,
-            state: state.to_owned(),
-            templates: Mutex::default(),
+            ..Self::none(state)
         };
         let trial = state.join(format!("trial-{}.img", std::process::id()));
         let tried = disks
@@ -71,6 +70,10 @@ impl Disks {
         let _ = std::fs::remove_file(&trial);
         disks.lock().clear();
         if let Err(error) = tried {
+            if !trial::is_lack(&error) {
+                let tried = format!("try out a disk of a container's own in {}", state.display());
+                return Err(EngineError::io(tried)(error));
+            }
             tracing::warn!(
                 %error,
                 "containers get no disk of their own here, so their use of the disk is looked at every few seconds instead; \
@@ -78,7 +81,16 @@ impl Disks {
             );
             disks.limit = DiskLimit::Sampled;
         }
-        disks
+        Ok(disks)
+    }
+
+    /// Makes none.
+    pub(super) fn none(state: &Path) -> Self {
+        Self {
+            limit: DiskLimit::Sampled,
+            state: state.to_owned(),
+            templates: Mutex::default(),
+        }
     }
 
     pub(super) const fn limit(&self) -> DiskLimit {
@@ -242,4 +254,15 @@ fn make_folders(root: &Path) -> io::Result<()> {
         chown(&folder, Some(owner), Some(owner))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_could_not_be_made_says_nothing_about_disks() {
+        let found = Disks::probe(Path::new("/dev/null"));
+        assert!(found.is_err(), "{:?}", found.map(|disks| disks.limit));
+    }
 }

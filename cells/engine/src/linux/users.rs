@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::VCAP;
+use super::{VCAP, trial};
 use crate::record::blocking;
 use crate::{EngineError, folders};
 
@@ -26,7 +26,7 @@ pub(super) enum Users {
 }
 
 impl Users {
-    /// Finds out by doing, with the shim `exe` in the engine's folder `state`.
+    /// Finds out by doing, with the shim `exe` in the engine's folder `state`. An error says nothing about what the host can do.
     pub(super) async fn find_out(exe: &Path, state: &Path) -> Result<Self, EngineError> {
         let dir = state.join(format!("users-{}", std::process::id()));
         std::fs::create_dir_all(&dir)
@@ -50,8 +50,15 @@ impl Users {
         if output.status.success() {
             return Ok(Self::Own);
         }
+        let reason = String::from_utf8_lossy(&output.stdout);
+        if !is_lack(&reason, !has_user_namespaces()) {
+            return Err(EngineError::Setup(format!(
+                "the shim's check of users failed with {}: {reason}",
+                output.status
+            )));
+        }
         tracing::warn!(
-            reason = %String::from_utf8_lossy(&output.stdout),
+            %reason,
             "all containers share one user of the host, since they cannot have users of their own here"
         );
         Ok(Self::Shared)
@@ -71,9 +78,73 @@ impl Users {
     }
 }
 
+/// Whether the shim's words say that the host will never do it. They end with the kernel's error, where there was one; a shim
+/// that was killed says nothing. The kernel reports namespaces that are forbidden like those that are used up.
+fn is_lack(reason: &str, forbidden: bool) -> bool {
+    let code = reason
+        .rsplit_once("(os error ")
+        .and_then(|(_, code)| code.trim_end().strip_suffix(')')?.parse().ok());
+    match code {
+        Some(libc::ENOSPC) => forbidden,
+        Some(code) => trial::is_lack_code(code),
+        None => reason.starts_with("a file of user"),
+    }
+}
+
+fn has_user_namespaces() -> bool {
+    std::fs::read_to_string("/proc/sys/user/max_user_namespaces")
+        .is_ok_and(|most| most.trim() != "0")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_check_that_ends_without_a_word_says_nothing_about_users() {
+        let state = tempfile::tempdir().expect("temp dir");
+        let found = Users::find_out(Path::new("/bin/false"), state.path()).await;
+        assert!(found.is_err(), "{found:?}");
+    }
+
+    #[test]
+    fn a_check_that_fails_for_a_moment_is_not_taken_for_a_host_without_users() {
+        for (reason, forbidden, lack) in [
+            (
+                "map the users of a mount: Invalid argument (os error 22)",
+                false,
+                true,
+            ),
+            (
+                "a file of user 2000 is shown as of 2000 and copied as of 0",
+                false,
+                true,
+            ),
+            (
+                "make a user namespace: No space left on device (os error 28)",
+                true,
+                true,
+            ),
+            (
+                "make a file: No space left on device (os error 28)",
+                false,
+                false,
+            ),
+            (
+                "make a user namespace: Cannot allocate memory (os error 12)",
+                false,
+                false,
+            ),
+            (
+                "make a user namespace: failed to fill whole buffer",
+                false,
+                false,
+            ),
+            ("", false, false),
+        ] {
+            assert_eq!(is_lack(reason, forbidden), lack, "{reason}");
+        }
+    }
 
     #[test]
     fn no_two_addresses_of_a_host_have_the_same_user() {
