@@ -87,6 +87,10 @@ pub const TARGETS: &[Target] = &[
         name: "request",
         run: targets::request::run,
     },
+    Target {
+        name: "answer",
+        run: targets::answer::run,
+    },
 ];
 
 /// The target of this name.

@@ -1,3 +1,4 @@
+pub(crate) mod answer;
 pub(crate) mod archive;
 pub(crate) mod build_result;
 pub(crate) mod cfignore;

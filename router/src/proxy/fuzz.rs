@@ -3,6 +3,7 @@
 use http::Request;
 use model::protocol::router::RouteTable;
 
+pub(crate) use super::plain::fuzz::{answer, body};
 use super::request_filter;
 use crate::fuzz::Fate;
 use crate::table::{Destination, SharedTable, Table};

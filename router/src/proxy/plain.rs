@@ -10,6 +10,8 @@
 mod answer;
 mod buffer;
 mod framing;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod plan;
 mod relay;
 mod watch;

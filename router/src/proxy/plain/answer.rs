@@ -74,10 +74,12 @@ pub(super) fn head(input: &[u8], manner: Manner<'_>) -> Result<Head, Malformed> 
     outgoing.put_slice(b" ");
     outgoing.put_slice(response.reason.unwrap_or_default().as_bytes());
     outgoing.put_slice(b"\r\n");
-    let mut has_date = false;
+    let (mut has_date, mut has_length) = (false, false);
     for header in headers {
         let is_length = header.name.eq_ignore_ascii_case("content-length");
-        if is_length && (status == 204 || !matches!(framing, Framing::Length(_)) && !is_bare) {
+        let has_none = status == 204 || !matches!(framing, Framing::Length(_)) && !is_bare;
+        // One that is said twice is passed on once (RFC 9110, section 8.6).
+        if is_length && (has_none || std::mem::replace(&mut has_length, true)) {
             continue;
         }
         if is_dropped(header.name) || connection.names(header.name) && !is_length {
@@ -271,6 +273,12 @@ mod tests {
                 "HTTP/1.1 200 OK|x-vcap-request-id: id|transfer-encoding: chunked",
                 Framing::UntilClose,
                 false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\ncontent-length: 5\r\n\r\n",
+                "HTTP/1.1 200 OK|Content-Length: 5|X: y|x-vcap-request-id: id",
+                Framing::Length(5),
+                true,
             ),
             (
                 "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
