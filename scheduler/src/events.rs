@@ -136,10 +136,15 @@ impl Scheduler {
             need: Need::from(older.limits),
         });
         let process = &mut self.processes[key];
+        let mut learned = false;
         if let (Some(older), Some(want)) = (&wish.older, older_want) {
-            process.remember_size(older.version, want.need);
+            learned |= process.remember_size(older.version, want.need);
         }
-        process.remember_size(wish.version, want.need);
+        learned |= process.remember_size(wish.version, want.need);
+        if learned {
+            self.book_anew(key);
+        }
+        let process = &mut self.processes[key];
         let instances = wish.instances;
         let new = Desired {
             wish: wish.clone(),
@@ -180,6 +185,24 @@ impl Scheduler {
             for index in extra {
                 self.mark(key, index);
             }
+        }
+    }
+
+    /// Instances that were reported before anybody here knew their version are booked by a guess, until now.
+    fn book_anew(&mut self, process: u32) {
+        let slots = self.processes[process].slots.values();
+        let instances: Vec<u32> = slots.flat_map(|slot| slot.instances.clone()).collect();
+        for key in instances {
+            let instance = &self.instances[key];
+            let (cell, before) = (instance.cell, instance.need);
+            let need = self.processes[process].size_of(instance.version);
+            if need == before {
+                continue;
+            }
+            self.instances[key].need = need;
+            self.cells.free(cell, before);
+            self.cells.book(cell, need);
+            self.offer(cell);
         }
     }
 

@@ -101,12 +101,16 @@ impl Process {
         Turn::of_index(key, self.id.as_uuid(), index)
     }
 
-    pub(crate) fn remember_size(&mut self, version: VersionId, need: Need) {
+    /// Says whether the version was unknown before.
+    pub(crate) fn remember_size(&mut self, version: VersionId, need: Need) -> bool {
+        let known = self.sizes.len();
         self.sizes.retain(|size| size.0 != version);
+        let is_new = self.sizes.len() == known;
         self.sizes.push((version, need));
         if self.sizes.len() > REMEMBERED_VERSIONS {
             self.sizes.remove(0);
         }
+        is_new
     }
 
     /// The size of an instance that a cell reports. Reports do not carry it, so an unknown version is taken to be as

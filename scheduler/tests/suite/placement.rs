@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::droplet::Stack;
+use model::ids::InstanceId;
 use model::limits::{Limits, Megabytes};
 use model::protocol::cell::CellCapacity;
 use scheduler::{Decision, DesiredProcess, DesiredTask, Event, PlacementError};
@@ -421,4 +422,23 @@ fn a_cell_that_changes_zone_takes_its_instances_along() {
         ..app(2, 1)
     });
     assert_eq!(blocked(world.plan()).len(), 1);
+}
+
+#[test]
+fn what_a_cell_reports_takes_its_real_size_once_its_process_is_desired() {
+    let mut world = World::with_cells(0, 0);
+    world.cell_up(1, "z1", capacity(1100));
+    let at = |n: u128, of: u128| Started {
+        instance: InstanceId::from_uuid(uuid::Uuid::from_u128(n)),
+        process: process(1),
+        version: version(of),
+        index: 0,
+        cell: cell(1),
+    };
+    world.say(at(1, 1), running());
+    world.say(at(2, 7), running());
+    let used = |world: &World| world.scheduler.cells()[0].used.memory;
+    assert_eq!(used(&world), Megabytes(2 * 512), "a guess");
+    world.desire(app(1, 0));
+    assert_eq!(used(&world), Megabytes(2 * 100));
 }
