@@ -372,7 +372,7 @@ fn java_finds_its_certificates_and_tls_works_offline() {
 fn the_hosts_java_toolchain_works_inside() {
     bed::linux(async |bed| {
         let script = "mkdir src && echo 'class A { public static void main(String[] a) { System.out.println(\"compiled\"); } }' > src/A.java
-            javac -d out src/A.java && java -cp out A; mvn -q -v | head -n 1 | cut -d' ' -f1-2";
+            javac -d out src/A.java && java -cp out A; mvn -q -v | sed -n 1p | cut -d' ' -f1-2";
         let mut spec = bed.spec("a", script);
         spec.limits.memory = Megabytes(512);
         spec.limits.pids = 256;
