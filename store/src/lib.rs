@@ -20,6 +20,8 @@ mod droplets;
 mod environment_groups;
 mod error;
 mod events;
+#[cfg(test)]
+mod fixtures;
 mod jobs;
 mod lrps;
 mod open;

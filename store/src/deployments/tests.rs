@@ -11,9 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::AppUpdate;
 use crate::builds::Staged;
-use crate::records::{
-    App, AppState, Build, BuildState, Droplet, Figures, LrpSpec, Metadata, Process, Snapshot,
-};
+use crate::fixtures::store_with_app;
+use crate::records::{Build, BuildState, Droplet, Figures, LrpSpec, Process, Snapshot};
 
 /// An app with a `web` process of two instances, which has release 1 running.
 struct World {
@@ -26,24 +25,7 @@ struct World {
 }
 
 async fn world() -> World {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path()).await.expect("opens");
-    let org = store.insert_org("main").await.expect("an org");
-    let space = store.insert_space(org.id, "dev").await.expect("a space");
-    let app = App {
-        id: AppId::random(),
-        space: space.id,
-        name: "hello".into(),
-        state: AppState::Stopped,
-        buildpacks: vec![],
-        stack: None,
-        current_droplet: None,
-        env: Env::new(),
-        metadata: Metadata::default(),
-        created_us: 1,
-        updated_us: 1,
-    };
-    store.insert_app(&app).await.expect("an app");
+    let (folder, store, app) = store_with_app().await;
     let process = Process {
         id: app.id.web_process(),
         app: app.id,
@@ -60,7 +42,7 @@ async fn world() -> World {
     store.insert_process(&process).await.expect("a process");
     let package = store.insert_package(app.id).await.expect("a package").id;
     let digest = Digest::from_bytes([7; 32]);
-    let ready = store.finish_package(package, space.id, digest, 10, &[]);
+    let ready = store.finish_package(package, app.space, digest, 10, &[]);
     ready.await.expect("a package");
     let mut droplets = Vec::new();
     for _ in 0..3 {

@@ -3,7 +3,7 @@ use model::secret::Env;
 use tempfile::TempDir;
 
 use super::*;
-use crate::records::{App, AppState};
+use crate::fixtures::store_with_app;
 
 struct World {
     store: Store,
@@ -15,24 +15,7 @@ const CANCELLED: &str = "task was cancelled";
 const ROOM: u32 = 1_000;
 
 async fn world() -> World {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path()).await.expect("opens");
-    let org = store.insert_org("main").await.expect("an org");
-    let space = store.insert_space(org.id, "dev").await.expect("a space");
-    let app = App {
-        id: AppId::random(),
-        space: space.id,
-        name: "hello".into(),
-        state: AppState::Stopped,
-        buildpacks: vec![],
-        stack: None,
-        current_droplet: None,
-        env: Env::new(),
-        metadata: Metadata::default(),
-        created_us: 1,
-        updated_us: 1,
-    };
-    store.insert_app(&app).await.expect("an app");
+    let (folder, store, app) = store_with_app().await;
     World {
         store,
         app: app.id,

@@ -139,13 +139,13 @@ impl Network {
             .kernel
             .make_unreachable(base, addresses::PREFIX)
             .await?;
-        network.install_filter().await?;
+        let resolver = resolver::for_containers(network.gateway()).forward_to;
+        network.install_filter(resolver).await?;
         network.let_through().await?;
         Ok(network)
     }
 
-    async fn install_filter(&self) -> Result<(), EngineError> {
-        let resolver = resolver::for_containers(self.gateway()).forward_to;
+    async fn install_filter(&self, resolver: Option<Ipv4Addr>) -> Result<(), EngineError> {
         filter::install(&self.rules(resolver)).await?;
         *self.lock_resolver() = resolver;
         Ok(())
@@ -162,7 +162,7 @@ impl Network {
         let whole = filter::is_whole(&self.rules(None)).await?;
         let resolver = resolver::for_containers(self.gateway()).forward_to;
         if !whole || *self.lock_resolver() != resolver {
-            self.install_filter().await?;
+            self.install_filter(resolver).await?;
         }
         Ok(!whole)
     }
