@@ -85,6 +85,9 @@ const MAX_LINK_BYTES: u64 = 4096;
 /// Reads every byte of an archive, within limits, and returns its regular files.
 pub fn inspect(path: &Path, limits: ArchiveLimits) -> Result<Vec<ArchiveFile>, ArchiveError> {
     let mut archive = open(path)?;
+    let end = std::fs::metadata(path)
+        .map_err(io_error(format!("look at {}", path.display())))?
+        .len();
     if archive.len() > limits.files {
         return Err(ArchiveError::TooManyFiles(limits.files));
     }
@@ -96,6 +99,14 @@ pub fn inspect(path: &Path, limits: ArchiveLimits) -> Result<Vec<ArchiveFile>, A
         let path = entry_path(&entry)?;
         if !seen.insert(path.trim_end_matches('/').to_owned()) {
             return Err(bad(&path, "twice"));
+        }
+        // Copied into another archive, what follows it there would become its content.
+        let start = entry.data_start().unwrap_or(end);
+        if entry.compressed_size() > end.saturating_sub(start) {
+            return Err(bad(
+                &path,
+                "a file that goes on beyond the end of the archive",
+            ));
         }
         match entry.unix_mode().map(|mode| mode & S_IFMT) {
             Some(S_IFLNK) => check_link(&mut entry, &path)?,
@@ -377,6 +388,24 @@ mod tests {
             inspect(&path, ArchiveLimits::DEFAULT),
             Err(ArchiveError::NotAZip(_))
         ));
+    }
+
+    #[test]
+    fn a_file_that_goes_on_beyond_the_end_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = zip_of(folder.path(), |zip| {
+            zip.start_file("a", options()).expect("start");
+        });
+        // The packed size in the central directory, whose entry begins with these bytes.
+        let mut bytes = std::fs::read(&path).expect("read");
+        let entry = bytes
+            .windows(4)
+            .position(|bytes| bytes == b"PK\x01\x02")
+            .expect("an entry");
+        bytes[entry + 20..entry + 24].copy_from_slice(&1000u32.to_le_bytes());
+        std::fs::write(&path, bytes).expect("write");
+        let error = inspect(&path, ArchiveLimits::DEFAULT).expect_err("must be refused");
+        assert!(error.to_string().contains("beyond the end"), "{error}");
     }
 
     #[test]
