@@ -80,8 +80,8 @@ fn apps_answer_and_keep_their_processes_whatever_role_is_killed() {
     // The connections of a killed router end with it, and none is refused.
     let load = Load::start(platform.front, "web");
     std::thread::sleep(Duration::from_millis(300));
-    let at = Instant::now();
     let pid = killed(&platform, "router");
+    let at = Instant::now();
     is_back(&platform, "router", pid);
     let answered = eventually(BACK, || load.answered_since(at));
     let gap = answered.expect("the router answers again");
