@@ -43,14 +43,24 @@ impl Manifest {
         read::manifest(&node::parse(text)?, text)
     }
 
-    /// Reads a manifest and replaces every `((name))`. A name without a value is an error.
+    /// Reads a manifest and replaces every `((name))`. A name without a value is an error, and so is a manifest that could
+    /// not be sent: one whose [`Self::to_yaml`] has more than [`MAX_BYTES`].
     pub fn parse_with_vars(text: &str, vars: &Vars) -> Result<Self, ManifestError> {
         let mut root = node::parse(text)?;
         vars::substitute(&mut root, vars, text)?;
-        read::manifest(&root, text)
+        let manifest = read::manifest(&root, text)?;
+        let written = manifest.to_yaml().len();
+        if written > MAX_BYTES {
+            let message = format!(
+                "the manifest has {written} bytes when its aliases and variables are replaced; at most {MAX_BYTES} are read"
+            );
+            return Err(ManifestError::at("", root.position, message));
+        }
+        Ok(manifest)
     }
 
-    /// The YAML that `apply_manifest` and `manifest_diff` take. Reading it gives this manifest again.
+    /// The YAML that `apply_manifest` and `manifest_diff` take. Reading it gives this manifest again, as long as it has no
+    /// more than [`MAX_BYTES`].
     #[must_use]
     pub fn to_yaml(&self) -> String {
         write::yaml(self)

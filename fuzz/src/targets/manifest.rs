@@ -1,6 +1,6 @@
 //! `manifest.yml`, and vars files: what follows the first line `---vars` is one.
 
-use model::manifest::{Manifest, ManifestError, Vars};
+use model::manifest::{MAX_BYTES, Manifest, ManifestError, Vars};
 
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -19,6 +19,8 @@ pub(crate) fn run(bytes: &[u8]) {
         Err(error) => check(&error, text),
     }
     match Manifest::parse(text) {
+        // A server does not write what it reads, so what aliases make of it may be longer than it would read again.
+        Ok(manifest) if manifest.to_yaml().len() > MAX_BYTES => {}
         Ok(manifest) => survives(&manifest),
         Err(error) => check(&error, text),
     }

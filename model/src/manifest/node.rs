@@ -10,10 +10,11 @@ use serde_saphyr::granit_parser::{Event, Marker, Options, Parser, ScalarStyle};
 use super::MAX_BYTES;
 use super::error::{ManifestError, Position};
 
-const MAX_DEPTH: usize = 32;
+/// Lists and maps inside each other, after aliases and variables are replaced.
+pub(super) const MAX_DEPTH: usize = 32;
 /// Bytes of text and [`NODE_COST`] for each node, after aliases are expanded.
 const MAX_COST: usize = 16 * 1024 * 1024;
-const NODE_COST: usize = 64;
+pub(super) const NODE_COST: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -30,6 +31,18 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// In the order of the text; keys are unique.
     Map(Vec<(Key, Node)>),
+}
+
+impl Value {
+    /// How many lists and maps stand inside each other, with this one; 0 for a scalar.
+    pub(super) fn depth(&self) -> usize {
+        let below = match self {
+            Self::Scalar(_) => return 0,
+            Self::List(items) => items.iter().map(|item| item.value.depth()).max(),
+            Self::Map(entries) => entries.iter().map(|(_, node)| node.value.depth()).max(),
+        };
+        1 + below.unwrap_or(0)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -159,6 +172,9 @@ impl Tree<'_> {
                 let cost = node.cost;
                 self.spend(cost, at)?;
                 let mut node = self.anchors[&id].clone();
+                if self.open.len() + node.value.depth() > MAX_DEPTH {
+                    return Err(too_deep(self.text, at));
+                }
                 node.position = at;
                 self.place(node, 0)
             }
@@ -179,10 +195,7 @@ impl Tree<'_> {
 
     fn begin(&mut self, value: Value, anchor: usize, at: Position) -> Result<(), ManifestError> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.error(
-                at,
-                format!("more than {MAX_DEPTH} levels inside each other"),
-            ));
+            return Err(too_deep(self.text, at));
         }
         self.spend(NODE_COST, at)?;
         let node = Node {
@@ -284,6 +297,11 @@ impl Tree<'_> {
             Value::Scalar(_) => Err(self.error(at, "'<<' takes a map or a list of maps")),
         }
     }
+}
+
+pub(super) fn too_deep(text: &str, at: Position) -> ManifestError {
+    let message = format!("more than {MAX_DEPTH} levels inside each other");
+    ManifestError::at(text, at, message)
 }
 
 /// At most 40 characters of a text from outside, for a message.

@@ -309,6 +309,58 @@ fn what_grows_without_bound_is_refused() {
     assert!(Manifest::parse(loop_text).is_err());
 }
 
+#[test]
+fn what_a_variable_brings_is_checked_where_it_stands() {
+    let error = |app: &str, vars_text: &str| {
+        let mut vars = Vars::new();
+        vars.add_file(vars_text).expect("a map");
+        let text = format!("applications:\n- name: hello\n  {app}\n");
+        let error = Manifest::parse_with_vars(&text, &vars).expect_err("refused");
+        assert_eq!(error.excerpt.last().map(|(line, _)| *line), Some(3));
+        error.to_string()
+    };
+    let below = "v:\n\n\n\n- memmory: 1G\n";
+    let deep = format!("v: {}{}", "[".repeat(28), "]".repeat(28));
+    insta::assert_snapshot!([
+        error("processes: ((v))", below),
+        error("services: [{name: s, parameters: {a: ((v))}}]", &deep),
+        error("services: [{name: s, parameters: {((v)): {}}}]", "v: <<"),
+        error("env: {A: 1, ((v)): 2}", "v: A"),
+    ].join("\n"), @"
+    3:14 unknown key 'memmory' — did you mean 'memory'?
+    3:40 more than 32 levels inside each other
+    3:37 a key must not become '<<' by a variable
+    3:15 by a variable the key 'A' stands here twice
+    ");
+}
+
+#[test]
+fn what_could_not_be_sent_is_refused() {
+    let aliases = (0..130).map(|n| format!("A{n}: *a")).collect::<Vec<_>>();
+    let text = format!(
+        "x-a: &a {}\napplications:\n- env: {{{}}}\n",
+        "x".repeat(8192),
+        aliases.join(", ")
+    );
+    let error = Manifest::parse_with_vars(&text, &Vars::new()).expect_err("too large");
+    assert!(
+        error
+            .to_string()
+            .contains("when its aliases and variables are replaced")
+    );
+
+    let deep = format!(
+        "x-a: &a {}{}\napplications:\n- services: [{{name: s, parameters: {{a: *a}}}}]\n",
+        "[".repeat(28),
+        "]".repeat(28)
+    );
+    let error = Manifest::parse(&deep).expect_err("too deep");
+    assert_eq!(
+        error.to_string(),
+        "3:40 more than 32 levels inside each other"
+    );
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(?s).{0,200}") {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ManifestError, Position};
-use super::node::{self, Node, Scalar, Value, short};
+use super::node::{self, Key, MAX_DEPTH, NODE_COST, Node, Scalar, Value, short};
 
 /// Values for `((name))`. One given with [`Vars::set`] wins over one from a file, a later file over an earlier one.
 #[derive(Clone, Default)]
@@ -84,7 +84,7 @@ pub(super) fn substitute(root: &mut Node, vars: &Vars, text: &str) -> Result<(),
         text,
         spent: 0,
     }
-    .walk(root)
+    .walk(root, 0)
 }
 
 struct Substitution<'a> {
@@ -94,20 +94,33 @@ struct Substitution<'a> {
 }
 
 impl Substitution<'_> {
-    fn walk(&mut self, node: &mut Node) -> Result<(), ManifestError> {
+    /// Fills in `node`, which stands inside `depth` lists and maps.
+    fn walk(&mut self, node: &mut Node, depth: usize) -> Result<(), ManifestError> {
         let at = node.position;
         match &mut node.value {
-            Value::List(items) => items.iter_mut().try_for_each(|item| self.walk(item)),
-            Value::Map(entries) => entries.iter_mut().try_for_each(|(key, node)| {
-                if let Some(text) = self.fill(&key.text, key.position)? {
-                    key.text = text;
+            Value::List(items) => {
+                let mut items = items.iter_mut();
+                items.try_for_each(|item| self.walk(item, depth + 1))
+            }
+            Value::Map(entries) => {
+                for index in 0..entries.len() {
+                    let key = &entries[index].0;
+                    if let Some(text) = self.fill(&key.text, key.position)? {
+                        self.check_key(&text, key.position, entries)?;
+                        entries[index].0.text = text;
+                    }
+                    self.walk(&mut entries[index].1, depth + 1)?;
                 }
-                self.walk(node)
-            }),
+                Ok(())
+            }
             Value::Scalar(scalar) => {
                 if let Some(name) = whole(&scalar.text) {
-                    let value = self.value(name, at)?;
+                    let mut value = self.value(name, at)?;
                     self.spend(size(&value), at)?;
+                    if depth + value.depth() > MAX_DEPTH {
+                        return Err(node::too_deep(self.text, at));
+                    }
+                    stand_at(&mut value, at);
                     node.value = value;
                 } else if let Some(text) = self.fill(&scalar.text, at)? {
                     scalar.text = text;
@@ -115,6 +128,23 @@ impl Substitution<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// What the parser asks of a key, of one that only now has its text.
+    fn check_key(
+        &self,
+        text: &str,
+        at: Position,
+        entries: &[(Key, Node)],
+    ) -> Result<(), ManifestError> {
+        let message = if text == "<<" {
+            "a key must not become '<<' by a variable".to_owned()
+        } else if entries.iter().any(|(known, _)| known.text == text) {
+            format!("by a variable the key '{}' stands here twice", short(text))
+        } else {
+            return Ok(());
+        };
+        Err(ManifestError::at(self.text, at, message))
     }
 
     fn value(&self, name: &str, at: Position) -> Result<Value, ManifestError> {
@@ -186,13 +216,31 @@ fn is_name(name: &str) -> bool {
             .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
 }
 
+/// Counted as the parser does, since it reads the result again.
 fn size(value: &Value) -> usize {
+    NODE_COST
+        + match value {
+            Value::Scalar(scalar) => scalar.text.len(),
+            Value::List(items) => items.iter().map(|item| size(&item.value)).sum(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|(key, node)| NODE_COST + key.text.len() + size(&node.value))
+                .sum(),
+        }
+}
+
+/// Gives all of `value` the place of the variable: a position in the vars file means nothing in the manifest.
+fn stand_at(value: &mut Value, at: Position) {
+    let node_at = |node: &mut Node| {
+        node.position = at;
+        stand_at(&mut node.value, at);
+    };
     match value {
-        Value::Scalar(scalar) => scalar.text.len(),
-        Value::List(items) => items.iter().map(|item| size(&item.value) + 16).sum(),
-        Value::Map(entries) => entries
-            .iter()
-            .map(|(key, node)| key.text.len() + size(&node.value) + 16)
-            .sum(),
+        Value::Scalar(_) => {}
+        Value::List(items) => items.iter_mut().for_each(node_at),
+        Value::Map(entries) => entries.iter_mut().for_each(|(key, node)| {
+            key.position = at;
+            node_at(node);
+        }),
     }
 }
