@@ -12,7 +12,8 @@ use std::process::Command;
 const SCRIPT: &str = include_str!("launch.sh");
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Starts `command` in place of this process, in the surroundings of the droplet at `home`. Returns only the reason why it
+/// Starts `command` in place of this process, in the surroundings of the droplet at `home`, in which it makes the folder that
+/// `TMPDIR` names. Returns only the reason why it
 /// could not.
 #[must_use]
 pub fn launch(home: &Path, command: &OsStr) -> anyhow::Error {
@@ -20,7 +21,14 @@ pub fn launch(home: &Path, command: &OsStr) -> anyhow::Error {
         Ok(home) => home,
         Err(error) => return anyhow::Error::new(error).context("cannot tell where the app lies"),
     };
-    let app = home.join("app");
+    let (app, temporary) = (home.join("app"), home.join("tmp"));
+    // No layer holds it, as an image has no place for folders that are empty.
+    if let Err(error) = fs::create_dir_all(&temporary) {
+        return anyhow::Error::new(error).context(format!(
+            "cannot make the folder for temporary files, {}",
+            temporary.display()
+        ));
+    }
     let shell = shell();
     let mut process = Command::new(&shell);
     process
@@ -31,7 +39,7 @@ pub fn launch(home: &Path, command: &OsStr) -> anyhow::Error {
         .arg(command);
     process
         .env("HOME", &app)
-        .env("TMPDIR", home.join("tmp"))
+        .env("TMPDIR", temporary)
         .env("DEPS_DIR", home.join("deps"));
     process.env("PATH", path(&home, std::env::var_os("PATH")));
     let error = process.current_dir(&app).exec();

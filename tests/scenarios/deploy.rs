@@ -23,9 +23,11 @@ const MAIN: &str = r#"package com.example;
 import com.sun.net.httpserver.HttpServer;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 
 public class Main {
     public static void main(String[] args) throws Exception {
+        Files.writeString(Files.createTempFile("plain", ".txt"), "temporary");
         HttpServer server = HttpServer.create(new InetSocketAddress(Integer.parseInt(System.getenv("PORT"))), 0);
         server.createContext("/", exchange -> {
             String text = System.getenv("CF_INSTANCE_INDEX") + " " + System.getenv("MONGODB_URI");

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::harness::{PERL_APP, Platform, eventually, is_alive, ran, signal};
+use crate::harness::{PERL_APP, PERL_SERVER, Platform, eventually, is_alive, ran, signal};
 
 #[test]
 fn apps_keep_running_through_ctrl_c_and_a_killed_supervisor() {
@@ -158,7 +158,11 @@ fn a_port_or_folder_in_use_is_named() {
 fn without_containers_an_app_runs_as_a_plain_process_and_that_is_said() {
     let platform = Platform::start_with(&["--isolation", "process"]);
     assert!(platform.up_log().contains("NONE"), "{}", platform.up_log());
-    let source = platform.app("web", PERL_APP);
+    let files = [
+        ("server.pl", PERL_SERVER),
+        ("Procfile", "web: mktemp && perl server.pl\n"),
+    ];
+    let source = platform.app("web", &files);
     platform
         .run_in(&source, &["push", "web", "-m", "64M", "-i", "2"])
         .ok();

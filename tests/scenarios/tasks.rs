@@ -75,7 +75,7 @@ fn a_task_runs_with_what_the_app_has_and_its_status_is_the_clients() {
     let run = |args: &[&str]| {
         platform.run(&[&["run-task", "jobs", "-m", "64M", "--wait"], args].concat())
     };
-    let command = r#"echo "$GREETING in $PWD with $MEMORY_LIMIT, port ${PORT-none}""#;
+    let command = r#"echo "$GREETING in $PWD with $MEMORY_LIMIT, port ${PORT-none}" > "$TMPDIR/words"; cat "$TMPDIR/words""#;
     let hello = run(&["--name", "hello", "-c", command]).ok();
     assert_eq!(
         hello.stdout, "hi in /home/vcap/app with 64m, port none\n",

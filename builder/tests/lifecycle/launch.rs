@@ -11,7 +11,7 @@ impl Home {
     /// With spaces and quotes in its path.
     fn new(files: &[(&str, &str)]) -> Self {
         let home = Self(tempfile::tempdir().expect("temporary folder"));
-        for folder in ["app", "tmp", "deps"] {
+        for folder in ["app", "deps"] {
             fs::create_dir_all(home.path().join(folder)).expect("made");
         }
         for (name, text) in files {
@@ -46,7 +46,7 @@ fn scripts_run_in_cloud_foundrys_order_and_share_a_shell_with_the_command() {
         ("app/.profile", "export LOG=\"$LOG d $#\"\n"),
     ]);
     let said = home.launch(
-        "echo \"<$LOG> $not_exported.\"; pwd; echo \"$HOME|$TMPDIR|$DEPS_DIR\"",
+        "echo \"<$LOG> $not_exported.\"; pwd; echo \"$HOME|$TMPDIR|$DEPS_DIR\"; mktemp",
         &[],
     );
     let at = home.path();
@@ -57,7 +57,7 @@ fn scripts_run_in_cloud_foundrys_order_and_share_a_shell_with_the_command() {
     );
     assert!(
         said.contains(&format!(
-            "\n{}\n{root}/app|{root}/tmp|{root}/deps\n",
+            "\n{}\n{root}/app|{root}/tmp|{root}/deps\n{root}/tmp/",
             app.display()
         )),
         "{said}"

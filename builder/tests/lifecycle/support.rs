@@ -137,7 +137,7 @@ impl Site {
     pub(crate) fn launch(&self, image: &Image, command: &str, env: &[(&str, &str)]) -> String {
         let home = self.folder.path().join("run home");
         let _ = fs::remove_dir_all(&home);
-        for folder in ["app", "tmp", "deps"] {
+        for folder in ["app", "deps"] {
             fs::create_dir_all(home.join(folder)).expect("made");
         }
         for layer in &image.layers {

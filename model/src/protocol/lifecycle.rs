@@ -4,8 +4,8 @@
 //! `OUT/result.json` (a [`BuildResult`]) and `OUT/layers/<hex diff id>.tar.zst`, and exits 0 for every outcome it could
 //! write. Its ground is untrusted: the cell checks sizes and digests of all it finds in `OUT`.
 //!
-//! An instance is started by `slipway lifecycle launch --home DIR -- COMMAND`, with `DIR` holding `app`, `deps`,
-//! `profile.d` and `tmp`.
+//! An instance is started by `slipway lifecycle launch --home DIR -- COMMAND`, with `DIR` holding `app`, `deps`
+//! and `profile.d`; the launcher makes `tmp`.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct BuildSpec {
     pub app_name: String,
     /// The source, a zip file.
     pub package: PathBuf,
-    /// The folder that holds `app`, `deps`, `profile.d`, `tmp`, `logs`: `/home/vcap` in a container. It is at the same
+    /// The folder that holds `app`, `deps`, `profile.d` and `tmp`: `/home/vcap` in a container. It is at the same
     /// place at launch, but under process isolation; start commands use `$HOME` and `$DEPS_DIR`.
     pub home: PathBuf,
     /// Kept between builds of the same app on the same cell.
