@@ -19,7 +19,7 @@ mod releases;
 mod routes;
 mod scale;
 mod services;
-mod target;
+pub(crate) mod target;
 pub(crate) mod tasks;
 mod user_provided;
 

@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     pub(crate) client: Client,
     pub(crate) config: Config,
+    /// Where the login is stored.
+    pub(crate) config_path: PathBuf,
     environment: Environment,
     target: OnceCell<Target>,
 }
@@ -63,7 +65,7 @@ impl Context {
         } else if config.access_token.is_some() {
             tokens.access = config.access_token.clone();
             tokens.refresh = config.refresh_token.clone();
-            tokens.store = Some(path);
+            tokens.store = Some(path.clone());
         } else {
             tokens.password = environment
                 .username
@@ -80,6 +82,7 @@ impl Context {
             ui,
             client,
             config,
+            config_path: path,
             environment,
             target: OnceCell::new(),
         })

@@ -112,18 +112,20 @@ impl Client {
 
     /// Uses tokens from now on, and stores them where they belong.
     pub(crate) fn keep(&self, fresh: &TokenResponse) -> Outcome {
-        let store = {
+        let (store, used) = {
             let mut tokens = self.tokens();
+            let used = tokens.refresh.clone();
             tokens.access = Some(fresh.access_token.clone());
-            tokens.refresh = fresh
-                .refresh_token
-                .clone()
-                .or_else(|| tokens.refresh.take());
-            tokens.store.clone()
+            tokens.refresh = fresh.refresh_token.clone().or_else(|| used.clone());
+            (tokens.store.clone(), used)
         };
         let Some(path) = store else { return Ok(()) };
         // Another command may have changed the target meanwhile; only the tokens are ours to change.
         let mut config = Config::load(&path)?;
+        // It may have logged out, or in elsewhere, too: then what is stored is no longer the session that was renewed.
+        if config.api.as_deref() != Some(self.api()) || config.refresh_token != used {
+            return Ok(());
+        }
         config.access_token = Some(fresh.access_token.clone());
         config.refresh_token = self.tokens().refresh.clone();
         config.save(&path)

@@ -81,12 +81,14 @@ impl TargetCommand {
                 None => cx.client.default_space(&org).await?,
             };
             config.org = Some(org);
-            let path = Config::path()?;
             // A token may have been renewed on the way; only the target is ours to change.
-            let stored = Config::load(&path)?;
+            let stored = Config::load(&cx.config_path)?;
+            if let Some(other) = stored.api.filter(|api| api != cx.client.api()) {
+                return Err(other_server(cx.client.api(), &other));
+            }
             (config.access_token, config.refresh_token) =
                 (stored.access_token, stored.refresh_token);
-            config.save(&path)?;
+            config.save(&cx.config_path)?;
         } else if let Ok(target) = cx.target().await {
             (config.org, config.space) = (Some(target.org.clone()), Some(target.space.clone()));
         }
@@ -104,4 +106,13 @@ impl TargetCommand {
             },
         )
     }
+}
+
+/// A target belongs to the stored login, which is one of another server.
+fn other_server(api: &str, stored: &str) -> CliError {
+    CliError::usage(format!(
+        "this target is one of {api}, but the stored login is one of {stored}; nothing is stored"
+    ))
+    .hint(format!("slipway login -a {api}"))
+    .hint("set SLIPWAY_ORG and SLIPWAY_SPACE beside SLIPWAY_API")
 }

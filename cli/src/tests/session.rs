@@ -13,20 +13,8 @@ use crate::ui::Ui;
 #[tokio::test]
 async fn a_token_that_is_about_to_end_is_renewed_and_stored() {
     let home = Home::with(Server::pushing());
-    let stored = Config {
-        api: Some(home.server.url()),
-        ..Config::default()
-    };
-    stored.save(&home.config_path()).expect("stored");
-    let api = home.server.url();
-    let config = Config {
-        api: Some(api.clone()),
-        login_url: Some(format!("{api}/uaa")),
-        log_cache_url: Some(format!("{api}/logs")),
-        access_token: Some(scripted::token(1).into()),
-        refresh_token: Some("refresh-1".to_owned().into()),
-        ..Config::default()
-    };
+    let config = ended(&home);
+    config.save(&home.config_path()).expect("stored");
     let cx = Context::with(
         Ui::silent(),
         config,
@@ -54,6 +42,81 @@ async fn a_token_that_is_about_to_end_is_renewed_and_stored() {
         after.access_token.expect("a token").expose(),
         &scripted::token(4_102_444_800)
     );
+}
+
+/// A login whose token has ended.
+fn ended(home: &Home) -> Config {
+    let api = home.server.url();
+    Config {
+        login_url: Some(format!("{api}/uaa")),
+        log_cache_url: Some(format!("{api}/logs")),
+        api: Some(api),
+        access_token: Some(scripted::token(1).into()),
+        refresh_token: Some("refresh-1".to_owned().into()),
+        ..Config::default()
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_token_is_not_stored_over_what_another_command_stored_meanwhile() {
+    let home = Home::with(Server::pushing());
+    let elsewhere = Config {
+        api: Some("http://other.example.com".into()),
+        ..ended(&home)
+    };
+    let logged_out = Config {
+        access_token: None,
+        refresh_token: None,
+        ..ended(&home)
+    };
+    let renewed = Config {
+        refresh_token: Some("refresh-3".to_owned().into()),
+        ..ended(&home)
+    };
+    for meanwhile in [elsewhere, logged_out, renewed] {
+        let cx = Context::with(
+            Ui::silent(),
+            ended(&home),
+            home.config_path(),
+            Environment::default(),
+        )
+        .await
+        .expect("opened");
+        meanwhile.save(&home.config_path()).expect("stored");
+        let _: serde_json::Value = cx.client.get("/v3/apps").await.expect("renewed");
+        let after = Config::load(&home.config_path()).expect("stored");
+        assert_eq!(after, meanwhile);
+    }
+    assert_eq!(home.server.calls()[0].line(), "POST /uaa/oauth/token");
+}
+
+#[tokio::test]
+async fn a_target_of_one_server_is_not_stored_with_the_login_to_another() {
+    let space = json!({"resources": [{"guid": "space-2", "name": "prod"}]});
+    let home = Home::with(Server::pushing().answering("GET /v3/spaces", space));
+    let command = || crate::commands::target::TargetCommand {
+        org: None,
+        space: Some("prod".into()),
+    };
+    let cx = home.open().await.expect("logged in");
+    let other = Config {
+        api: Some("http://other.example.com".into()),
+        access_token: Some("other".to_owned().into()),
+        ..Config::default()
+    };
+    other.save(&home.config_path()).expect("stored");
+    let error = command().run(&cx).await.expect_err("refused");
+    assert!(
+        error.message.contains(&home.server.url())
+            && error.message.contains("http://other.example.com"),
+        "{error}"
+    );
+    assert_eq!(Config::load(&home.config_path()).expect("stored"), other);
+    cx.config.save(&home.config_path()).expect("stored");
+    command().run(&cx).await.expect("stored");
+    let after = Config::load(&home.config_path()).expect("stored");
+    assert_eq!(after.space.expect("a space").name, "prod");
+    assert_eq!(after.access_token, cx.config.access_token);
 }
 
 #[tokio::test]
