@@ -110,7 +110,26 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Version {}
 
+/// What a command prints, which decides what it means where whoever watches leaves before the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watched {
+    Answer,
+    /// Something without an end: leaving ends it.
+    Stream,
+    /// How work goes on whose end is then not seen.
+    Work,
+}
+
 impl Command {
+    pub(crate) const fn watched(&self) -> Watched {
+        match self {
+            Self::Logs(_) => Watched::Stream,
+            Self::Push(_) => Watched::Work,
+            Self::RunTask(command) if command.wait => Watched::Work,
+            _ => Watched::Answer,
+        }
+    }
+
     pub(crate) async fn run(self, ui: Ui) -> Outcome {
         match self {
             Self::Version(_) => return version(&ui),

@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Unavailable = 69,
     TryAgain = 75,
     Interrupted = 130,
+    /// Whoever read the output left before the end; what a shell tells of a program that SIGPIPE ended.
+    Pipe = 141,
 }
 
 /// The one error of all commands.
@@ -40,8 +42,6 @@ pub(crate) struct CliError {
     pub(crate) exit: Exit,
     /// The exit status of what was run for the person; it wins over `exit`.
     status: Option<u8>,
-    /// Nothing is printed: whoever read the output has gone.
-    quiet: bool,
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, CliError>;
@@ -55,7 +55,6 @@ impl CliError {
             hints: vec![],
             exit,
             status: None,
-            quiet: false,
         }
     }
 
@@ -80,12 +79,13 @@ impl CliError {
         )
     }
 
-    /// The reader of stdout has gone; that is its right.
+    /// The reader of stdout has gone, which is its right where nothing is left to be done.
     pub(crate) fn broken_pipe() -> Self {
-        Self {
-            quiet: true,
-            ..Self::new("E-PIPE", Exit::Ok, "nobody reads the output")
-        }
+        Self::new(
+            "E-PIPE",
+            Exit::Pipe,
+            "nobody reads the output any more, so this command leaves; what the server already does goes on",
+        )
     }
 
     pub(crate) fn interrupted() -> Self {
@@ -152,11 +152,6 @@ impl CliError {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
-    }
-
-    #[must_use]
-    pub(crate) const fn is_quiet(&self) -> bool {
-        self.quiet
     }
 
     #[must_use]

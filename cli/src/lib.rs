@@ -36,7 +36,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use commands::Command;
+use commands::{Command, Watched};
 use config::Config;
 use error::{CliError, Exit};
 use ui::Ui;
@@ -109,8 +109,7 @@ pub fn command() -> clap::Command {
 /// Runs a parsed command on a runtime of its own, and gives the exit code.
 fn run(command: Command, options: &Options) -> i32 {
     let ui = Ui::new(options.json);
-    // Ctrl-C is how following logs ends; there is nothing to say about it.
-    let follows = matches!(command, Command::Logs(_));
+    let watched = command.watched();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -132,10 +131,22 @@ fn run(command: Command, options: &Options) -> i32 {
     runtime.shutdown_background();
     match result {
         Ok(()) => Exit::Ok as i32,
-        Err(error) => {
-            if !(follows && error.exit == Exit::Interrupted) {
-                ui.fail(&error);
-            }
+        Err(error) => finish(&ui, watched, &error),
+    }
+}
+
+/// Says what is to be said of a failure, and gives the exit code.
+fn finish(ui: &Ui, watched: Watched, error: &CliError) -> i32 {
+    match (watched, error.exit) {
+        // Ctrl-C is how following logs ends; there is nothing to say about it.
+        (Watched::Stream, Exit::Interrupted) => error.exit_code(),
+        (Watched::Stream | Watched::Answer, Exit::Pipe) => Exit::Ok as i32,
+        (Watched::Work, Exit::Pipe) => {
+            ui.warn(&error.message);
+            error.exit_code()
+        }
+        _ => {
+            ui.fail(error);
             error.exit_code()
         }
     }

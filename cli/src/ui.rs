@@ -164,9 +164,6 @@ impl Ui {
 
     /// The end of a command that failed.
     pub(crate) fn fail(&self, error: &CliError) {
-        if error.is_quiet() {
-            return;
-        }
         if self.inner.json {
             let streaming = self.state().streaming;
             let object = if streaming {

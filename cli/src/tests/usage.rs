@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::error::CliError;
+use crate::ui::Ui;
+
 #[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
     let run = |args: &[&str]| crate::main(args.iter().map(OsString::from).collect());
@@ -20,6 +23,25 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
         (&["slipway", "--json", "se"], 2),
     ] {
         assert_eq!(run(args), want, "{args:?}");
+    }
+}
+
+/// `slipway push --json | grep -m1 …` does not say that the push went well; `slipway apps | head -1` is no failure.
+#[test]
+fn a_reader_who_leaves_work_unfinished_is_told_so_by_the_exit_code() {
+    use clap::Parser;
+    for (args, want) in [
+        (&["push"][..], 141),
+        (&["run-task", "x", "--wait"], 141),
+        (&["run-task", "x"], 0),
+        (&["apps"], 0),
+        (&["logs", "x"], 0),
+    ] {
+        let line = [&["slipway"], args].concat();
+        let command = crate::Top::try_parse_from(line).expect("usage").command;
+        let error = CliError::broken_pipe();
+        let code = crate::finish(&Ui::silent(), command.watched(), &error);
+        assert_eq!(code, want, "{args:?}");
     }
 }
 
