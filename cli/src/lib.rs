@@ -123,11 +123,13 @@ fn run(command: Command, options: &Options) -> i32 {
     };
     let result = runtime.block_on(async {
         tokio::select! {
-            result = Box::pin(command.run(ui.clone())) => result,
+            // First of all, so that a question that comes at once finds the handler of Ctrl-C.
+            biased;
             _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
+            result = Box::pin(command.run(ui.clone())) => result,
         }
     });
-    // Reading a large folder does not hold up Ctrl-C.
+    // Reading a large folder, or a person who does not answer, does not hold up Ctrl-C.
     runtime.shutdown_background();
     match result {
         Ok(()) => Exit::Ok as i32,

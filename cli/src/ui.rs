@@ -193,36 +193,56 @@ impl Ui {
         !self.inner.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Asks for a line. The answer is trimmed; none where nobody can answer.
-    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+    /// Asks for a line. The answer is trimmed; none where nobody can answer, or where the input ends.
+    pub(crate) async fn ask(&self, question: &str) -> Outcome<Option<String>> {
         if !self.is_interactive() {
-            return None;
+            return Ok(None);
         }
-        let mut err = std::io::stderr().lock();
-        let _ = write!(err, "{question}: ").and_then(|()| err.flush());
-        let mut line = String::new();
-        match std::io::stdin().read_line(&mut line) {
-            Ok(read) if read > 0 => Some(line.trim().to_owned()),
-            _ => None,
-        }
+        // Its lock must not be held while waiting: Ctrl-C is told there.
+        let _ = write!(std::io::stderr(), "{question}: ").and_then(|()| std::io::stderr().flush());
+        // On a thread that the end of the process leaves behind, so that Ctrl-C is seen at once.
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line)?;
+            Ok((read > 0).then(|| line.trim().to_owned()))
+        });
+        answer
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| unanswered(&error))
     }
 
-    /// Asks for a secret, which is not echoed.
-    pub(crate) fn ask_secret(&self, question: &str) -> Option<String> {
+    /// Asks for a secret, which is not echoed; none where nobody can answer, or where the input ends.
+    pub(crate) fn ask_secret(&self, question: &str) -> Outcome<Option<String>> {
         if !self.is_interactive() {
-            return None;
+            return Ok(None);
         }
-        rpassword::prompt_password(format!("{question}: ")).ok()
+        // In the way of everything else: the terminal passes Ctrl-C on as a character here, and shows what is typed
+        // again only when this returns.
+        match rpassword::prompt_password(format!("{question}: ")) {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(unanswered(&error)),
+        }
     }
 
     /// Asks before something that cannot be undone. Where nobody can answer, the flag is needed.
-    pub(crate) fn confirm(&self, question: &str, flag: &str) -> Outcome<bool> {
+    pub(crate) async fn confirm(&self, question: &str, flag: &str) -> Outcome<bool> {
         if !self.is_interactive() {
             let message = format!("{question} Nobody is here to answer");
             return Err(CliError::usage(message).hint(format!("the same with {flag}")));
         }
-        let answer = self.ask(&format!("{question} [yN]")).unwrap_or_default();
-        Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+        let answer = self.ask(&format!("{question} [yN]")).await?;
+        let answer = answer.unwrap_or_default().to_ascii_lowercase();
+        Ok(matches!(answer.as_str(), "y" | "yes"))
+    }
+}
+
+fn unanswered(error: &std::io::Error) -> CliError {
+    match error.kind() {
+        ErrorKind::Interrupted => CliError::interrupted(),
+        _ => CliError::other(format!("cannot read the answer from the terminal: {error}")),
     }
 }
 

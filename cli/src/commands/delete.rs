@@ -23,7 +23,7 @@ pub(crate) struct Delete {
 impl Delete {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         let question = format!("Delete the app {}?", self.app);
-        if !self.force && !cx.ui.confirm(&question, "-f")? {
+        if !self.force && !cx.ui.confirm(&question, "-f").await? {
             return done(cx, json!({"deleted": null}), "nothing was deleted");
         }
         let Some(app) = cx.app_if_any(&self.app).await? else {

@@ -47,17 +47,14 @@ impl Login {
         let environment = Environment::read();
         let path = Config::path()?;
         let stored = Config::load(&path)?;
-        let asked = || ui.ask("API");
-        let api = self
-            .api
-            .clone()
-            .or(environment.api)
-            .or(stored.api)
-            .or_else(asked)
-            .ok_or_else(|| {
-                CliError::usage("no server is known yet")
-                    .hint("slipway login -a http://127.0.0.1:8080")
-            })?;
+        let known = self.api.clone().or(environment.api).or(stored.api);
+        let api = match known {
+            Some(api) => Some(api),
+            None => ui.ask("API").await?,
+        };
+        let api = api.ok_or_else(|| {
+            CliError::usage("no server is known yet").hint("slipway login -a http://127.0.0.1:8080")
+        })?;
         let mut session = Session::open(ui, &api).await?;
         ui.say(format!("API {}", session.client.api()));
         let prompts = session.prompts().await;
@@ -67,11 +64,10 @@ impl Login {
                 .get(name)
                 .map_or(otherwise.to_owned(), |[_, label]| label.clone())
         };
-        let user = self
-            .user
-            .clone()
-            .or(environment.username)
-            .or_else(|| ui.ask(&label("username", "User")));
+        let user = match self.user.clone().or(environment.username) {
+            Some(user) => Some(user),
+            None => ui.ask(&label("username", "User")).await?,
+        };
         let user = user
             .filter(|user| !user.is_empty())
             .ok_or_else(|| missing("user", "-u USER", "SLIPWAY_USERNAME"))?;
@@ -201,7 +197,7 @@ impl Session {
         let mut left = TRIES;
         loop {
             let password = ui
-                .ask_secret(label)
+                .ask_secret(label)?
                 .ok_or_else(|| missing("password", "-p PASSWORD", "SLIPWAY_PASSWORD"))?;
             left -= 1;
             match self.password(user, &Secret::new(password)).await {

@@ -273,7 +273,12 @@ impl UnmapRoute {
 impl DeleteRoute {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         let shown = self.place.shown();
-        if !self.force && !cx.ui.confirm(&format!("Delete the route {shown}?"), "-f")? {
+        if !self.force
+            && !cx
+                .ui
+                .confirm(&format!("Delete the route {shown}?"), "-f")
+                .await?
+        {
             return done(cx, json!({"deleted": null}), "nothing was deleted");
         }
         let route = self.place.existing(cx).await?;

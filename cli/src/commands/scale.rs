@@ -48,7 +48,8 @@ impl Scale {
             && !self.force
             && !cx
                 .ui
-                .confirm(&format!("This restarts {}. Go on?", app.name), "-f")?
+                .confirm(&format!("This restarts {}. Go on?", app.name), "-f")
+                .await?
         {
             return done(
                 cx,

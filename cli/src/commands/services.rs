@@ -142,7 +142,7 @@ pub(crate) struct DeleteService {
 impl DeleteService {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         let question = format!("Delete the service instance {}?", self.service_instance);
-        if !self.force && !cx.ui.confirm(&question, "-f")? {
+        if !self.force && !cx.ui.confirm(&question, "-f").await? {
             return done(cx, json!({"deleted": null}), "nothing was deleted");
         }
         let Some(instance) = cx.service_instance_if_any(&self.service_instance).await? else {

@@ -157,7 +157,7 @@ impl Settings {
         {
             let value = cx
                 .ui
-                .ask_secret(name)
+                .ask_secret(name)?
                 .ok_or_else(|| not_credentials("-p is neither a JSON object nor a file"))?;
             map.insert(name.to_owned(), value.into());
         }
