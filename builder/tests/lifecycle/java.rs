@@ -118,6 +118,34 @@ fn runtime_dependencies_are_a_layer_and_on_the_class_path() {
 }
 
 #[test]
+fn dependencies_that_the_pom_copies_stay_where_it_puts_them() {
+    let body = format!(
+        "{PROPERTIES}<dependencies><dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>2.0.16</version></dependency></dependencies>\
+         <build><plugins><plugin><groupId>org.apache.maven.plugins</groupId><artifactId>maven-dependency-plugin</artifactId><version>3.6.1</version><executions>\
+         <execution><phase>package</phase><goals><goal>copy-dependencies</goal></goals></execution></executions></plugin></plugins></build>"
+    );
+    let main = "package demo; public class Main { public static void main(String[] a) { org.slf4j.LoggerFactory.getLogger(\"x\").info(\"logged {}\", 1); } }";
+    let site = Site::new();
+    let image = site
+        .build(&[
+            ("pom.xml", pom(&body)),
+            ("src/main/java/demo/Main.java", main.into()),
+            (
+                "Procfile",
+                "web: java -cp 'target/classes:target/dependency/*' demo.Main\n".into(),
+            ),
+        ])
+        .image();
+    for command in [
+        &image.process_types["web"],
+        "java -cp \"target/classes:$DEPS_DIR/java/lib/*\" demo.Main",
+    ] {
+        let said = site.launch(&image, command, &[]);
+        assert!(said.contains("INFO x - logged 1"), "{command}: {said}");
+    }
+}
+
+#[test]
 fn a_shaded_jar_runs_by_itself_and_is_the_same_each_time() {
     let shade = format!(
         "{PROPERTIES}<dependencies><dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>2.0.16</version></dependency></dependencies>\

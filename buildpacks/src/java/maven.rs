@@ -80,6 +80,10 @@ impl Project {
         self.modules.iter().any(|(_, pom)| pom.bundles_itself())
     }
 
+    fn copies_itself(&self) -> bool {
+        self.modules.iter().any(|(_, pom)| pom.copies_itself)
+    }
+
     pub(super) fn may_have_dependencies(&self) -> bool {
         self.pom.has_parent
             || self
@@ -109,11 +113,16 @@ pub(super) fn build(
     jdk: &Jdk,
 ) -> Result<Built, BuildFailure> {
     let copied = !project.bundles_itself() && project.may_have_dependencies();
+    // Properties hold for a whole run, so copies that the pom asks for would go where ours go.
+    let apart = copied && project.copies_itself();
     let mut arguments = vec![SKIP_TESTS.to_owned(), "package".to_owned()];
-    if copied {
+    if copied && !apart {
         arguments.extend(copy_arguments());
     }
     run(context, project, jdk, &arguments)?;
+    if apart {
+        copy_dependencies(context, project, jdk)?;
+    }
     let mut modules: Vec<PathBuf> = project
         .modules
         .iter()
@@ -126,13 +135,17 @@ pub(super) fn build(
     })
 }
 
-/// For a project whose plugins promised a bundle and did not make one.
+/// For a project that is built: one whose plugins promised a bundle and did not make one, or copy dependencies themselves.
 pub(super) fn copy_dependencies(
     context: &mut BuildContext<'_>,
     project: &Project,
     jdk: &Jdk,
 ) -> Result<(), BuildFailure> {
-    let mut arguments = vec![SKIP_TESTS.to_owned(), "package".to_owned()];
+    // A module finds its siblings' jars only in a run that packages them.
+    let mut arguments = match project.modules.as_slice() {
+        [_] => Vec::new(),
+        _ => vec![SKIP_TESTS.to_owned(), "package".to_owned()],
+    };
     arguments.extend(copy_arguments());
     run(context, project, jdk, &arguments)
 }

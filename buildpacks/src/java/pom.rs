@@ -15,6 +15,8 @@ pub(super) struct Pom {
     pub(super) has_parent: bool,
     /// Artifact ids of the plugins that the build uses; those only managed, or of a profile, are left out.
     pub(super) plugins: Vec<String>,
+    /// Whether the dependency plugin is to copy or unpack, maybe only in a profile.
+    pub(super) copies_itself: bool,
     /// `mainClass` settings of plugins, interpolated.
     pub(super) main_classes: Vec<String>,
     /// The compiler's language level, from a property or the compiler plugin's configuration.
@@ -36,6 +38,15 @@ const BUNDLERS: &[&str] = &[
     "wildfly-jar-maven-plugin",
     "payara-micro-maven-plugin",
     "liberty-maven-plugin",
+];
+
+/// Goals of the dependency plugin that obey the properties `outputDirectory`, `includeScope` or `mdep.prependGroupId`.
+const COPYING_GOALS: &[&str] = &[
+    "build-classpath",
+    "copy",
+    "copy-dependencies",
+    "unpack",
+    "unpack-dependencies",
 ];
 
 /// Properties and settings that name the main class, best first.
@@ -83,6 +94,12 @@ impl Pom {
                     pom.java_version = setting("release")
                         .or_else(|| setting("target"))
                         .or_else(|| setting("source"));
+                }
+                if artifact == "maven-dependency-plugin" {
+                    element.visit(&mut |part| {
+                        pom.copies_itself |=
+                            part.name == "goal" && COPYING_GOALS.contains(&part.text.trim());
+                    });
                 }
                 if let Some(main) = element.find("mainClass") {
                     pom.main_classes.push(main.text.trim().to_owned());
@@ -340,6 +357,19 @@ mod tests {
         assert!(shaded.bundles_itself() && !shaded.has_runtime_dependencies && !shaded.has_parent);
         assert_eq!(shaded.modules, ["core", "web"]);
         assert_eq!(shaded.main_class().as_deref(), Some("x.y.MainA&"));
+        let copies = |goal: &str| {
+            let executions = format!(
+                "<executions><execution><goals><goal> {goal} </goal></goals></execution></executions>"
+            );
+            let plugin = format!(
+                "<plugin><artifactId>maven-dependency-plugin</artifactId>{executions}</plugin>"
+            );
+            pom(&format!(
+                "<profiles><profile><build><plugins>{plugin}</plugins></build></profile></profiles>"
+            ))
+            .copies_itself
+        };
+        assert!(copies("copy-dependencies") && !copies("properties"));
         let plain = pom(
             "<parent/><dependencies><dependency><groupId>g</groupId></dependency></dependencies>",
         );
