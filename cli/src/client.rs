@@ -118,7 +118,12 @@ impl Client {
         } else {
             None
         };
-        let answer = self.send_with(&call, token.as_deref()).await?;
+        let mut answer = self.send_with(&call, token.as_deref()).await?;
+        // The clock of this machine may go behind the server's, or the token was withdrawn.
+        if answer.status == StatusCode::UNAUTHORIZED && call.authorized && self.can_renew() {
+            let token = self.renew().await?;
+            answer = self.send_with(&call, Some(&token)).await?;
+        }
         self.print_warnings(&answer.headers);
         if answer.status.is_success() || call.any_status {
             return Ok(answer);

@@ -62,11 +62,12 @@ impl Context {
         };
         if let Some(token) = &environment.token {
             tokens.access = Some(token.clone());
-        } else if config.access_token.is_some() {
-            tokens.access = config.access_token.clone();
-            tokens.refresh = config.refresh_token.clone();
-            tokens.store = Some(path.clone());
         } else {
+            if config.access_token.is_some() {
+                tokens.access = config.access_token.clone();
+                tokens.refresh = config.refresh_token.clone();
+                tokens.store = Some(path.clone());
+            }
             tokens.password = environment
                 .username
                 .clone()

@@ -10,7 +10,7 @@ pub(crate) struct Environment {
     pub(crate) api: Option<String>,
     /// `SLIPWAY_TOKEN`: an access token; never stored, never renewed.
     pub(crate) token: Option<Secret<String>>,
-    /// `SLIPWAY_USERNAME` and `SLIPWAY_PASSWORD`: for `login`, and for commands that have no token.
+    /// `SLIPWAY_USERNAME` and `SLIPWAY_PASSWORD`: for `login`, and for commands whose stored login is none, or has ended.
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret<String>>,
     /// `SLIPWAY_ORG` and `SLIPWAY_SPACE`: names; win over the stored target.

@@ -23,7 +23,7 @@ pub(crate) struct Tokens {
     pub(crate) login_url: Option<String>,
     pub(crate) access: Option<Secret<String>>,
     pub(crate) refresh: Option<Secret<String>>,
-    /// User and password from the environment, for when there is no token.
+    /// User and password from the environment, for when there is no token that lasts or can be renewed.
     pub(crate) password: Option<(String, Secret<String>)>,
     /// Where renewed tokens are stored; none for tokens from the environment.
     pub(crate) store: Option<PathBuf>,
@@ -43,21 +43,35 @@ impl Client {
                 return Ok(access.expose().clone());
             }
         }
-        let renewed = match (&tokens.refresh, &tokens.password) {
-            (Some(refresh), _) => {
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("refresh_token", refresh.expose().as_str()),
-                ];
-                self.token_call(&form)
-                    .await?
-                    .map_err(|_| self.session_ended(&tokens))?
+        self.renew().await
+    }
+
+    pub(super) fn can_renew(&self) -> bool {
+        let tokens = self.tokens();
+        tokens.refresh.is_some() || tokens.password.is_some()
+    }
+
+    /// A new token: for the refresh token, or where that is refused, for the password from the environment.
+    pub(super) async fn renew(&self) -> Outcome<String> {
+        let tokens = self.tokens().clone();
+        if let Some(refresh) = &tokens.refresh {
+            let form = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", refresh.expose().as_str()),
+            ];
+            if let Ok(renewed) = self.token_call(&form).await? {
+                self.keep(&renewed)?;
+                return Ok(renewed.access_token.into_exposed());
             }
-            (None, Some((user, password))) => self.password_grant(user, password).await?,
-            (None, None) => return Err(self.session_ended(&tokens)),
+        }
+        let Some((user, password)) = &tokens.password else {
+            return Err(self.session_ended(&tokens));
         };
-        self.keep(&renewed)?;
-        Ok(renewed.access_token.into_exposed())
+        let fresh = self.password_grant(user, password).await?;
+        // What is stored may be the login of somebody else.
+        self.tokens().store = None;
+        self.keep(&fresh)?;
+        Ok(fresh.access_token.into_exposed())
     }
 
     /// Trades a password for tokens. A refusal is `E-CRED`.

@@ -61,6 +61,8 @@ struct State {
     rules: Mutex<Vec<Rule>>,
     calls: Mutex<Vec<Received>>,
     knows_files: AtomicBool,
+    /// Tokens that are not accepted, whatever end they say, nor renewed.
+    refused: Mutex<Vec<String>>,
     url: OnceLock<String>,
     done: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl Server {
             rules: Mutex::new(vec![]),
             calls: Mutex::new(vec![]),
             knows_files: AtomicBool::new(false),
+            refused: Mutex::default(),
             url: OnceLock::new(),
             done: AtomicBool::new(false),
         });
@@ -112,6 +115,15 @@ impl Server {
             status,
             body,
         });
+        self
+    }
+
+    pub(super) fn refusing(self, token: &str) -> Self {
+        self.state
+            .refused
+            .lock()
+            .expect("tokens")
+            .push(token.into());
         self
     }
 
@@ -178,6 +190,17 @@ fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
 
 fn answer(call: &Received, state: &State) -> (u16, String, Value) {
     let line = call.line();
+    let shown = [
+        call.header("authorization").unwrap_or_default(),
+        &call.text(),
+    ]
+    .concat();
+    let refused = state.refused.lock().expect("tokens");
+    if refused.iter().any(|token| shown.ends_with(token)) {
+        let detail = "Invalid Auth Token";
+        let entry = json!({"code": 1000, "title": "CF-InvalidAuthToken", "detail": detail});
+        return (401, String::new(), json!({"errors": [entry]}));
+    }
     if let Some(rule) = state
         .rules
         .lock()

@@ -119,6 +119,80 @@ async fn a_target_of_one_server_is_not_stored_with_the_login_to_another() {
     assert_eq!(after.access_token, cx.config.access_token);
 }
 
+/// The clock of this machine goes behind the server's, so the token seems to last.
+#[tokio::test]
+async fn a_token_that_the_server_refuses_is_renewed_once() {
+    let behind = scripted::token(4_102_444_799);
+    let home = Home::with(Server::pushing().refusing(&behind));
+    let config = Config {
+        access_token: Some(behind.into()),
+        ..ended(&home)
+    };
+    config.save(&home.config_path()).expect("stored");
+    let open = |environment| {
+        Context::with(
+            Ui::silent(),
+            config.clone(),
+            home.config_path(),
+            environment,
+        )
+    };
+    let cx = open(Environment::default()).await.expect("opened");
+    let _: serde_json::Value = cx.client.get("/v3/apps").await.expect("renewed");
+    let lines: Vec<_> = home.server.calls().iter().map(|call| call.line()).collect();
+    assert_eq!(
+        lines,
+        ["GET /v3/apps", "POST /uaa/oauth/token", "GET /v3/apps"]
+    );
+    let after = Config::load(&home.config_path()).expect("stored");
+    assert_eq!(after.refresh_token, Some("refresh-2".to_owned().into()));
+    // A token from the environment cannot be renewed.
+    let environment = Environment {
+        token: config.access_token.clone(),
+        ..Environment::default()
+    };
+    let cx = open(environment).await.expect("opened");
+    let refused: Result<serde_json::Value, CliError> = cx.client.get("/v3/apps").await;
+    assert_eq!(refused.expect_err("refused").code, "E-LOGIN");
+    assert_eq!(home.server.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn a_password_of_the_environment_helps_where_the_stored_login_has_ended() {
+    let home = Home::with(Server::pushing().refusing("refresh-1"));
+    let config = ended(&home);
+    config.save(&home.config_path()).expect("stored");
+    let open = |environment| {
+        Context::with(
+            Ui::silent(),
+            config.clone(),
+            home.config_path(),
+            environment,
+        )
+    };
+    let cx = open(Environment::default()).await.expect("opened");
+    let refused: Result<serde_json::Value, CliError> = cx.client.get("/v3/apps").await;
+    assert_eq!(refused.expect_err("ended").code, "E-LOGIN");
+    let environment = Environment {
+        username: Some("ci".into()),
+        password: Some("hunter2".to_owned().into()),
+        ..Environment::default()
+    };
+    let cx = open(environment).await.expect("opened");
+    let _: serde_json::Value = cx.client.get("/v3/apps").await.expect("logged in");
+    let asked = home
+        .server
+        .calls()
+        .iter()
+        .any(|call| call.text().contains("username=ci"));
+    assert!(asked, "with the password");
+    assert_eq!(
+        Config::load(&home.config_path()).expect("stored"),
+        config,
+        "the stored login is somebody else's"
+    );
+}
+
 #[tokio::test]
 async fn a_wrong_password_ends_with_4_and_says_where_the_first_one_lies() {
     let server = Server::pushing().failing(
