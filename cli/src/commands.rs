@@ -11,7 +11,7 @@ mod env;
 mod events;
 mod gc;
 mod lifecycle;
-mod login;
+pub(crate) mod login;
 mod logout;
 mod logs;
 mod orgs;

@@ -1,15 +1,17 @@
 //! Logging in: with a password that is asked for, or one from a flag or the environment.
 
+use std::path::Path;
+
 use api_types::LoginInfo;
 use http::Method;
 use model::secret::Secret;
 use serde_json::json;
 
 use crate::client::{Call, Client, Tokens, normalize};
-use crate::config::Config;
+use crate::config::{Config, Named};
 use crate::context::{root, take_links};
 use crate::environment::Environment;
-use crate::error::{CliError, Outcome};
+use crate::error::{CliError, Exit, Outcome};
 use crate::ui::Ui;
 
 /// Log in to a server, and choose the org and space to work in
@@ -44,10 +46,12 @@ const TRIES: usize = 3;
 
 impl Login {
     pub(crate) async fn run(self, ui: &Ui) -> Outcome {
-        let environment = Environment::read();
-        let path = Config::path()?;
-        let stored = Config::load(&path)?;
-        let known = self.api.clone().or(environment.api).or(stored.api);
+        self.with(ui, &Config::path()?, Environment::read()).await
+    }
+
+    pub(crate) async fn with(self, ui: &Ui, path: &Path, environment: Environment) -> Outcome {
+        let stored = Config::load(path)?;
+        let known = self.api.clone().or(environment.api).or(stored.api.clone());
         let api = match known {
             Some(api) => Some(api),
             None => ui.ask("API").await?,
@@ -84,10 +88,11 @@ impl Login {
                     .await?
             }
         }
+        session.take_target(stored);
         session
             .choose_target(self.org.as_deref(), self.space.as_deref())
             .await?;
-        session.config.save(&path)?;
+        session.config.save(path)?;
         show(ui, &session.config)
     }
 }
@@ -109,11 +114,7 @@ impl Auth {
             .ok_or_else(|| missing("password", "slipway auth USER PASSWORD", "SLIPWAY_PASSWORD"))?;
         let mut session = Session::open(ui, &api).await?;
         session.password(&user, &password).await?;
-        if stored.api.as_deref() == Some(session.client.api())
-            && stored.user.as_deref() == Some(&user)
-        {
-            (session.config.org, session.config.space) = (stored.org, stored.space);
-        }
+        session.take_target(stored);
         session.config.save(&path)?;
         show(ui, &session.config)
     }
@@ -126,8 +127,7 @@ fn missing(what: &str, flag: &str, variable: &str) -> CliError {
 }
 
 fn show(ui: &Ui, config: &Config) -> Outcome {
-    let name =
-        |named: &Option<crate::config::Named>| named.as_ref().map(|named| named.name.clone());
+    let name = |named: &Option<Named>| named.as_ref().map(|named| named.name.clone());
     let (org, space) = (name(&config.org), name(&config.space));
     ui.answer(
         || json!({"api": config.api, "user": config.user, "org": org, "space": space}),
@@ -209,17 +209,48 @@ impl Session {
         }
     }
 
+    /// Goes on in the org and space of the login before, if that was one of the same user to the same server.
+    fn take_target(&mut self, before: Config) {
+        if before.api == self.config.api && before.user == self.config.user {
+            (self.config.org, self.config.space) = (before.org, before.space);
+        }
+    }
+
+    /// What is named must exist. Otherwise what was targeted before stays if it still exists, else the only or first one is
+    /// taken.
     async fn choose_target(&mut self, org: Option<&str>, space: Option<&str>) -> Outcome {
-        let org = match org {
-            Some(name) => Some(self.client.find_org(name).await?),
-            None => self.client.default_org().await?,
+        let before = (self.config.org.take(), self.config.space.take());
+        let org = match (org, &before.0) {
+            (Some(name), _) => Some(self.client.find_org(name).await?),
+            (None, Some(org)) => if_there(self.client.find_org(&org.name).await)?,
+            (None, None) => None,
         };
-        let Some(org) = org else { return Ok(()) };
-        self.config.space = match space {
-            Some(name) => Some(self.client.find_space(&org, name).await?),
+        let org = match org {
+            Some(org) => org,
+            None => match self.client.default_org().await? {
+                Some(org) => org,
+                None => return Ok(()),
+            },
+        };
+        let named = match (space, before.1) {
+            (Some(name), _) => Some(self.client.find_space(&org, name).await?),
+            (None, Some(space)) if before.0.as_ref() == Some(&org) => {
+                if_there(self.client.find_space(&org, &space.name).await)?
+            }
+            (None, _) => None,
+        };
+        self.config.space = match named {
+            Some(space) => Some(space),
             None => self.client.default_space(&org).await?,
         };
         self.config.org = Some(org);
         Ok(())
+    }
+}
+
+fn if_there(found: Outcome<Named>) -> Outcome<Option<Named>> {
+    match found {
+        Err(error) if error.exit == Exit::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }

@@ -194,6 +194,52 @@ async fn a_password_of_the_environment_helps_where_the_stored_login_has_ended() 
 }
 
 #[tokio::test]
+async fn logging_in_again_does_not_move_the_target() {
+    let named = |name: &str| json!({"resources": [{"guid": name, "name": name}]});
+    let both =
+        json!({"resources": [{"guid": "dev", "name": "dev"}, {"guid": "prod", "name": "prod"}]});
+    let server = Server::pushing()
+        .answering("GET /v3/organizations?names=main", named("main"))
+        .answering("GET /v3/organizations", named("main"))
+        .answering("GET /v3/spaces?names=prod", named("prod"))
+        .answering("GET /v3/spaces?names=gone", json!({"resources": []}))
+        .answering("GET /v3/spaces", both);
+    let home = Home::with(server);
+    for (user, space, want) in [
+        ("admin", "prod", "prod"),
+        ("admin", "gone", "dev"),
+        ("other", "prod", "dev"),
+    ] {
+        let target = |name: &str| {
+            Some(crate::config::Named {
+                guid: name.into(),
+                name: name.into(),
+            })
+        };
+        let stored = Config {
+            user: Some("admin".into()),
+            org: target("main"),
+            space: target(space),
+            ..ended(&home)
+        };
+        stored.save(&home.config_path()).expect("stored");
+        let login = crate::commands::login::Login {
+            api: None,
+            user: Some(user.into()),
+            password: Some("hunter2".into()),
+            org: None,
+            space: None,
+        };
+        login
+            .with(&Ui::silent(), &home.config_path(), Environment::default())
+            .await
+            .expect("logged in");
+        let after = Config::load(&home.config_path()).expect("stored");
+        assert_eq!(after.space.expect("a space").name, want, "{user} {space}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_password_ends_with_4_and_says_where_the_first_one_lies() {
     let server = Server::pushing().failing(
         "POST /uaa/oauth/token",
