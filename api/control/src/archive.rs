@@ -14,7 +14,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use zip::read::ZipFile;
 use zip::write::SimpleFileOptions;
-use zip::{ZipArchive, ZipWriter};
+use zip::{ExtraField, ZipArchive, ZipWriter};
 
 /// What an upload may hold.
 #[derive(Debug, Clone, Copy)]
@@ -226,6 +226,18 @@ fn entry_path<R: Read>(entry: &ZipFile<'_, R>) -> Result<String, ArchiveError> {
         )
     })?;
     check_path(name)?;
+    // Info-ZIP keeps a name in UTF-8 beside one of an old code page. What is read here is the former, and another that is
+    // kept beside that would come to light in the stored copy.
+    let renamed = entry.extra_data_fields().any(|field| match field {
+        ExtraField::UnicodePath(other) => {
+            let other = other.clone().unwrap_valid(name.as_bytes());
+            other.is_ok_and(|other| *other != *name.as_bytes())
+        }
+        _ => false,
+    });
+    if renamed {
+        return Err(bad(name, "which has two names"));
+    }
     Ok(name.to_owned())
 }
 
@@ -406,6 +418,37 @@ mod tests {
         std::fs::write(&path, bytes).expect("write");
         let error = inspect(&path, ArchiveLimits::DEFAULT).expect_err("must be refused");
         assert!(error.to_string().contains("beyond the end"), "{error}");
+    }
+
+    /// Info-ZIP's field for the UTF-8 name of an entry that is called `old` otherwise.
+    fn unicode_path(old: &str, name: &str) -> Box<[u8]> {
+        let mut crc = flate2::Crc::new();
+        crc.update(old.as_bytes());
+        let crc = crc.sum().to_le_bytes();
+        [&[1], &crc[..], name.as_bytes()].concat().into()
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_the_same_in_the_stored_copy() {
+        let with_names = |names: &[(&str, &str)]| {
+            let mut options = options().into_full_options();
+            for (old, name) in names {
+                options
+                    .add_extra_field(0x7075, unicode_path(old, name), true)
+                    .expect("a field");
+            }
+            move |zip: &mut ZipWriter<File>| zip.start_file("old", options).expect("start")
+        };
+        let folder = tempfile::tempdir().expect("folder");
+        let bits = zip_of(folder.path(), with_names(&[("old", "new")]));
+        let out = folder.path().join("out.zip");
+        complete(Some(&bits), &[], &out).expect("completes");
+        for path in [&bits, &out] {
+            let files = inspect(path, ArchiveLimits::DEFAULT).expect("sound");
+            assert_eq!(files[0].path, "new");
+        }
+        let text = refused(with_names(&[("old", "new"), ("new", "other")]));
+        assert!(text.contains("two names"), "{text}");
     }
 
     #[test]
