@@ -134,16 +134,14 @@ fn replacement<F: Read + Seek>(
     .then_some(rewritten))
 }
 
-/// Maven writes the date as a comment. Properties have no comments that span lines.
+/// Maven writes the date as a comment, with the line ends of its system. Properties have no comments that span lines.
 fn without_comments(properties: &[u8]) -> Vec<u8> {
-    let lines = properties
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| !line.starts_with(b"#"));
-    lines
-        .flatten()
-        .copied()
-        .filter(|byte| *byte != b'\r')
-        .collect()
+    let mut unix = properties.to_vec();
+    unix.retain(|byte| *byte != b'\r');
+    unix.split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !line.starts_with(b"#"))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// Writes an entry to `out` and its directory record to `central`.

@@ -13,6 +13,7 @@ const END: u32 = 0x0605_4b50;
 const END_64: u32 = 0x0606_4b50;
 const LOCATOR_64: u32 = 0x0706_4b50;
 const END_BYTES: usize = 22;
+const LOCAL_HEADER_BYTES: u64 = 30;
 const MAX_DIRECTORY_BYTES: u64 = 64 * 1024 * 1024;
 
 pub(crate) const STORED: u16 = 0;
@@ -128,6 +129,7 @@ impl Directory {
         if entries.len() as u64 != count {
             return Err(ZipError::Damaged("entries are missing"));
         }
+        check_places(&entries, start)?;
         Ok(Self {
             entries,
             prefix,
@@ -137,23 +139,47 @@ impl Directory {
     }
 }
 
+/// Refuses entries that share bytes: a small archive with many of them becomes a large one when each is copied.
+fn check_places(entries: &[Entry], end: u64) -> Result<(), ZipError> {
+    let mut places: Vec<(u64, u64)> = entries
+        .iter()
+        .map(|entry| {
+            // The local header may have extra fields too, of a length that only it knows.
+            let header = LOCAL_HEADER_BYTES + entry.name.len() as u64;
+            (entry.offset, entry.compressed.saturating_add(header))
+        })
+        .collect();
+    places.sort_unstable();
+    let begins = places.iter().skip(1).map(|(begin, _)| *begin);
+    let apart = places
+        .iter()
+        .zip(begins.chain([end]))
+        .all(|((begin, length), next)| begin.saturating_add(*length) <= next);
+    if apart {
+        Ok(())
+    } else {
+        Err(ZipError::Damaged("an entry reaches into what follows it"))
+    }
+}
+
 impl Entry {
     /// The compressed bytes.
     pub(crate) fn raw<'a, F: Read + Seek>(
         &self,
         file: &'a mut F,
     ) -> Result<io::Take<&'a mut F>, ZipError> {
-        let header = read_at(file, self.offset, 30)?;
+        let header = read_at(file, self.offset, LOCAL_HEADER_BYTES)?;
         let lengths = u16_at(&header, 26).zip(u16_at(&header, 28));
         let (name, extra) = lengths
             .filter(|_| u32_at(&header, 0) == Some(LOCAL_HEADER))
             .ok_or(ZipError::Damaged("a header is missing"))?;
         // Readers that go by the local headers must not see another archive than this one does.
-        if read_at(file, self.offset + 30, u64::from(name))? != self.name {
+        let name_at = self.offset + LOCAL_HEADER_BYTES;
+        if read_at(file, name_at, u64::from(name))? != self.name {
             return Err(ZipError::Damaged("two headers of an entry differ"));
         }
         file.seek(SeekFrom::Start(
-            self.offset + 30 + u64::from(name) + u64::from(extra),
+            name_at + u64::from(name) + u64::from(extra),
         ))?;
         Ok(file.take(self.compressed))
     }

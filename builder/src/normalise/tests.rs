@@ -208,3 +208,22 @@ fn what_is_no_archive_stays_as_it_is() {
     assert_eq!(fs::read(&path).expect("read"), b"no zip at all");
     assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
 }
+
+#[test]
+fn a_comment_behind_a_carriage_return_goes_at_once() {
+    assert_eq!(without_comments(b"\r#x\r\na=1\n"), b"a=1\n");
+}
+
+#[test]
+fn entries_that_share_bytes_are_refused() {
+    let mut jar = jar(&[("a/", b""), ("b/", b"")], 2026, CompressionMethod::Stored);
+    let entries: Vec<usize> = (0..jar.len() - 4)
+        .filter(|at| jar[*at..].starts_with(b"PK\x01\x02"))
+        .collect();
+    assert_eq!(entries.len(), 2);
+    // The second has the first one's place.
+    let place = jar[entries[0] + 42..entries[0] + 46].to_vec();
+    jar[entries[1] + 42..entries[1] + 46].copy_from_slice(&place);
+    let error = rewrite(&mut Cursor::new(jar), &mut Vec::new(), 0).expect_err("refused");
+    assert!(error.to_string().contains("reaches into"), "{error}");
+}
