@@ -2,7 +2,7 @@
 //!
 //! A target never asserts that an input is accepted. It asserts bounds, that what was accepted is sound, that what a
 //! writer of ours makes of it is read back the same, and that nothing was touched outside the folder given. A panic,
-//! a failed assertion, 2 s or 1 GiB for one input is a finding.
+//! a failed assertion, 2 minutes or 1 GiB for one input is a finding.
 //!
 //! `script/fuzz` runs them under libFuzzer; `cargo run -p fuzz -- TARGET FILE…` replays inputs without it. `seeds/TARGET`
 //! holds inputs to begin with, and every one that once found something: the test `seeds` replays them all.
