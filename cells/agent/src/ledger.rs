@@ -83,6 +83,9 @@ pub(crate) struct TaskRecord {
     pub(crate) since_us: i64,
     /// Why its end was decided before it ended; [`ExitReason::Stopped`] where that was ordered.
     pub(crate) verdict: Option<ExitReason>,
+    /// How many agents began to take in what it left and neither came to the end of it nor left in order.
+    #[serde(default)]
+    pub(crate) taken_in: u32,
 }
 
 /// What a task does.
@@ -170,6 +173,7 @@ impl TaskRecord {
             state: TaskState::Accepted,
             since_us: clock::now_us(),
             verdict: None,
+            taken_in: 0,
         }
     }
 
@@ -188,6 +192,7 @@ impl TaskRecord {
             state: TaskState::Accepted,
             since_us: clock::now_us(),
             verdict: None,
+            taken_in: 0,
         }
     }
 

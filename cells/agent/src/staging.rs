@@ -31,6 +31,8 @@ pub(crate) use caches::Caches;
 pub(crate) const MAX_WAITING: usize = 64;
 /// From SIGTERM to SIGKILL for a build that was cancelled or took too long.
 const GRACE: Duration = Duration::from_secs(5);
+/// What a build leaves is foreign, and an agent that it brings down is followed by one that finds it again.
+const MAX_TAKEN_IN: u32 = 2;
 const MAX_LINES: usize = 20;
 /// As JSON; evidence of many builds has to fit into one report.
 const MAX_LINE_BYTES: usize = 1000;
@@ -174,11 +176,9 @@ impl<E: Engine> Life<E> {
                 self.cut_short(&container, &note, TaskOutcome::Failed { failure })
                     .await
             }
-            Ending::Ended(ended) => tokio::select! {
-                biased;
-                () = self.cell.shutdown.cancelled() => return,
-                () = self.task.cancel.cancelled() => TaskOutcome::Cancelled,
-                outcome = self.settle(&container, ended) => outcome,
+            Ending::Ended(ended) => match self.take_in(&container, ended).await {
+                Some(outcome) => outcome,
+                None => return,
             },
         };
         self.finish(outcome, Some(&container)).await;
@@ -227,6 +227,40 @@ impl<E: Engine> Life<E> {
             if sample.usage.disk_bytes + outside > limit {
                 return;
             }
+        }
+    }
+
+    /// Settles what a build has left that ended by itself. None where the agent ends.
+    async fn take_in(
+        &self,
+        container: &E::Container,
+        ended: Result<ContainerExit, String>,
+    ) -> Option<TaskOutcome> {
+        let before = self.task.record().taken_in;
+        if before >= MAX_TAKEN_IN {
+            let message = format!(
+                "the cell's agent has ended {before} times while it took in what the build left; push again, and where that \
+                 fails too, look into the agent's log"
+            );
+            let failure = StagingFailure::Internal { message };
+            return Some(TaskOutcome::Failed { failure });
+        }
+        self.note_taken_in(before + 1).await;
+        tokio::select! {
+            biased;
+            () = self.cell.shutdown.cancelled() => {
+                self.note_taken_in(before).await;
+                None
+            }
+            () = self.task.cancel.cancelled() => Some(TaskOutcome::Cancelled),
+            outcome = self.settle(container, ended) => Some(outcome),
+        }
+    }
+
+    async fn note_taken_in(&self, times: u32) {
+        let (cell, task) = (self.cell.clone(), self.task.clone());
+        if let Err(error) = blocking(move || task.note_taken_in(&cell, times)).await {
+            tracing::warn!(task = %self.task.id, %error, "could not record that a build's output is taken in");
         }
     }
 

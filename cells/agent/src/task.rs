@@ -83,6 +83,17 @@ impl Task {
         cell.ledger.save_task(&record)
     }
 
+    /// Writes down how many agents have begun to take in what the task left. Blocks.
+    pub(crate) fn note_taken_in<E: Engine>(
+        &self,
+        cell: &Cell<E>,
+        times: u32,
+    ) -> std::io::Result<()> {
+        let mut record = self.lock();
+        record.taken_in = times;
+        cell.ledger.save_task(&record)
+    }
+
     /// Puts the log of an ended task in its last place. Blocks.
     pub(crate) fn end_logs(&self, logs: &Logs) -> std::io::Result<()> {
         logs.end(&self.logs)

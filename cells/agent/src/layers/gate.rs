@@ -1,13 +1,14 @@
-//! Watches the headers of a tar as it streams by. Long names and extended headers are held in memory by every reader of
-//! the format, so their size is bounded here, before a reader sees them.
+//! Watches the headers of a tar as it streams by. Long names are held in memory by every reader of the format, so their
+//! size is bounded here, before a reader sees them. That holds only while this gate and the reader agree on where each
+//! header is: what could give an entry another size than its own header does is refused.
 
 use std::io;
 
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
-/// Names end at 4,096 bytes; extended headers hold a few of them.
-const MAX_EXTENSION_BYTES: u64 = 64 * 1024;
+/// Names end at 4,096 bytes.
+const MAX_NAME_BYTES: u64 = 64 * 1024;
 
 pub(super) struct Gate {
     header: [u8; BLOCK],
@@ -55,20 +56,16 @@ fn content_after(header: &[u8; BLOCK]) -> io::Result<u64> {
     }
     let header = Header::from_byte_slice(header);
     let size = header.entry_size()?;
-    let extension = matches!(
-        header.entry_type(),
-        EntryType::GNULongName
-            | EntryType::GNULongLink
-            | EntryType::XHeader
-            | EntryType::XGlobalHeader
-    );
-    if extension && size > MAX_EXTENSION_BYTES {
-        return Err(io::Error::other(format!(
-            "an extended header of {size} bytes"
-        )));
-    }
-    if header.entry_type().is_gnu_sparse() {
-        return Err(io::Error::other("a sparse file"));
+    match header.entry_type() {
+        EntryType::GNULongName | EntryType::GNULongLink if size > MAX_NAME_BYTES => {
+            return Err(io::Error::other(format!("a long name of {size} bytes")));
+        }
+        // They may set the size of the entry after them. The lifecycle writes none.
+        EntryType::XHeader | EntryType::XGlobalHeader => {
+            return Err(io::Error::other("a pax header, which layers do not have"));
+        }
+        EntryType::GNUSparse => return Err(io::Error::other("a sparse file")),
+        _ => {}
     }
     size.checked_next_multiple_of(BLOCK as u64)
         .ok_or_else(|| io::Error::other("an entry of impossible size"))

@@ -211,10 +211,33 @@ async fn a_layer_that_is_not_what_was_declared_is_refused() {
         (T::GNULongName, "x", &"n".repeat(200_000)),
         (T::Regular, "a", ""),
     ]));
-    assert!(
-        reason(import(&cache, folder.path(), &long).await.unwrap_err()).contains("extended header")
-    );
+    assert!(reason(import(&cache, folder.path(), &long).await.unwrap_err()).contains("long name"));
     import(&cache, folder.path(), &good).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pax_header_hides_no_long_name_from_the_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), u64::MAX);
+    let hidden = tar_of(&[
+        (T::GNULongName, "x", &"n".repeat(200_000)),
+        (T::Regular, "a", ""),
+    ]);
+    for kind in [T::XHeader, T::XGlobalHeader] {
+        // One reader takes what is hidden for the content of the file, the other believes that the file is empty.
+        let mut tar = tar_of(&[(kind, "pax", "9 size=0\n")]);
+        tar.truncate(1024);
+        let mut header = Header::new_ustar();
+        header.set_path("file").unwrap();
+        header.set_size(hidden.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.extend(header.as_bytes());
+        tar.extend(&hidden);
+        let packed = pack(&tar);
+        let refused = reason(import(&cache, folder.path(), &packed).await.unwrap_err());
+        assert!(refused.contains("pax header"), "{kind:?}: {refused}");
+    }
 }
 
 #[tokio::test]

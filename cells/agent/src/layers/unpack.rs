@@ -163,9 +163,6 @@ impl Target<'_> {
 
     fn take<R: Read>(&mut self, mut entry: Entry<'_, R>) -> Result<(), UnpackError> {
         let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader) {
-            return Ok(());
-        }
         let raw = entry.path_bytes().into_owned();
         let refuse = |why| UnpackError::Entry {
             path: shown(&raw),

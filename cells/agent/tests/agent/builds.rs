@@ -313,3 +313,32 @@ async fn a_container_of_a_finished_build_that_resists_is_removed_by_the_next_age
     eventually(|| world.engine.names().is_empty()).await;
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_build_whose_output_has_brought_two_agents_down_fails() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let spec = begin(&world, &mut session).await;
+    world.stop().await;
+    let (layer, packed) = pack("app.jar");
+    leave_result(&world, &spec, session.stack(), &packed, layer);
+    end(&world, &spec, FINE);
+    // As two agents left it that were killed.
+    let file = world.path(format!("tasks/{}.json", spec.task));
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(
+        record["taken_in"], 0,
+        "agents that leave in order do not count"
+    );
+    record["taken_in"] = 2.into();
+    fs::write(&file, record.to_string()).unwrap();
+    let mut session = world.start().await;
+    let TaskOutcome::Failed {
+        failure: StagingFailure::Internal { message },
+    } = session.outcome(spec.task).await
+    else {
+        panic!("not failed")
+    };
+    assert!(message.contains("2 times"), "{message}");
+    world.stop().await;
+}
