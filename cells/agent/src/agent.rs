@@ -441,8 +441,12 @@ async fn end_task<E: Engine>(cell: Arc<Cell<E>>, task: Arc<Task>, container: Opt
         return;
     }
     let (keeper, ended) = (cell.clone(), task.clone());
-    if let Err(error) = blocking(move || ended.end_logs(&keeper.logs)).await {
-        tracing::error!(task = %task.id, %error, "could not put an ended task's log in its place");
+    let cleared = blocking(move || {
+        ended.end_logs(&keeper.logs)?;
+        staging::remove_folder(&keeper.config, ended.id)
+    });
+    if let Err(error) = cleared.await {
+        tracing::error!(task = %task.id, %error, "could not clear away after a task");
     }
 }
 

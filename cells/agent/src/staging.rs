@@ -408,6 +408,11 @@ impl<E: Engine> Life<E> {
     }
 }
 
+/// Removes the package of a task, if it was a build. Blocks.
+pub(crate) fn remove_folder(config: &crate::Config, task: TaskId) -> std::io::Result<()> {
+    durable::remove_all(&prepare::folder(config, task))
+}
+
 /// Removes what builds have left that the ledger does not know.
 pub(crate) fn sweep(config: &crate::Config, known: &[TaskId]) -> std::io::Result<()> {
     prepare::sweep(config, known)

@@ -311,6 +311,8 @@ async fn a_container_of_a_finished_build_that_resists_is_removed_by_the_next_age
     assert_eq!(world.engine.names(), [spec.task.to_string()]);
     world.start().await;
     eventually(|| world.engine.names().is_empty()).await;
+    let package = world.path(format!("builds/{}", spec.task));
+    eventually(|| !package.exists()).await;
     world.stop().await;
 }
 
