@@ -123,7 +123,7 @@ pub fn make_room(config: &Config) {
 }
 
 fn try_to_make_room(config: &Config) -> std::io::Result<()> {
-    let room = room_of(config)?;
+    let room = Arc::new(room_of(config)?);
     if !room.is_short()? {
         return Ok(());
     }
@@ -132,6 +132,7 @@ fn try_to_make_room(config: &Config) -> std::io::Result<()> {
         folder: config.data.join("layers"),
         budget: config.budgets.layers,
         owner: None,
+        room: room.clone(),
         rebooted: found.ledger().rebooted,
         tracker: TaskTracker::new(),
     };
@@ -181,13 +182,14 @@ fn open<E: Engine>(
         .with_context(in_data)?;
     let boot_id = boot_id().context("could not read the boot id")?;
     let found = Ledger::find(data, &boot_id).with_context(in_data)?;
-    let room = room_of(&config).context("could not measure this host's disk")?;
+    let room = Arc::new(room_of(&config).context("could not measure this host's disk")?);
     let server = Server::new(&config.server_socket);
     let tracker = TaskTracker::new();
     let layers = layers::Options {
         folder: data.join("layers"),
         budget: config.budgets.layers,
         owner: owner_under(engine.isolation()),
+        room: room.clone(),
         rebooted: found.ledger().rebooted,
         tracker: tracker.clone(),
     };

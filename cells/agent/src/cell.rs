@@ -38,7 +38,7 @@ pub(crate) struct Cell<E: Engine> {
     pub(crate) engine: E,
     pub(crate) stack: Stack,
     pub(crate) capacity: CellCapacity,
-    pub(crate) room: Room,
+    pub(crate) room: Arc<Room>,
     pub(crate) ledger: Ledger,
     pub(crate) reports: Reports,
     pub(crate) server: Server,

@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use crate::durable;
+use crate::room::{Reserved, Room};
 use crate::server::{Server, ServerError};
 
 #[cfg(feature = "fuzz")]
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     /// Bytes beyond which unused layers go.
     pub(crate) budget: u64,
     pub(crate) owner: Option<Owner>,
+    /// Of the disk that the cache is on.
+    pub(crate) room: Arc<Room>,
     /// Whether the host may have lost what was not yet written to its disk.
     pub(crate) rebooted: bool,
     /// Owns the work that nobody waits for.
@@ -76,6 +79,8 @@ pub(crate) struct Lease {
 pub(crate) enum LayerError {
     #[error("layer {layer} is declared with {bytes} bytes, more than {MAX_LAYER_BYTES}")]
     TooLarge { layer: Digest, bytes: u64 },
+    #[error("there is no room for layer {layer}: {message}")]
+    NoRoom { layer: Digest, message: String },
     #[error("could not fetch layer {layer}")]
     Fetch {
         layer: Digest,
@@ -150,6 +155,9 @@ impl Layers {
     pub(crate) async fn lease(&self, layer: &Layer) -> Result<Lease, LayerError> {
         let digest = layer.diff_id;
         self.lease_with(layer, || async {
+            let _reserved = self
+                .reserve(layer, layer.size + layer.compressed_size)
+                .await?;
             let packed = self.temporary("packed");
             let blob = layer_blob(&digest);
             let fetched = self
@@ -168,8 +176,19 @@ impl Layers {
 
     /// Takes a layer from the packed file of a build, checking all of it.
     pub(crate) async fn import(&self, layer: &Layer, packed: &Path) -> Result<Lease, LayerError> {
-        self.lease_with(layer, || self.unpack(layer, packed.to_owned()))
-            .await
+        self.lease_with(layer, || async {
+            let _reserved = self.reserve(layer, layer.size).await?;
+            self.unpack(layer, packed.to_owned()).await
+        })
+        .await
+    }
+
+    async fn reserve(&self, layer: &Layer, bytes: u64) -> Result<Reserved<'_>, LayerError> {
+        let reserved = self.inner.options.room.reserve(bytes).await;
+        reserved.map_err(|message| LayerError::NoRoom {
+            layer: layer.diff_id,
+            message,
+        })
     }
 
     /// What all of them take on disk.

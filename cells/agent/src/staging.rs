@@ -286,8 +286,8 @@ impl<E: Engine> Life<E> {
                 ));
             }
         };
-        let out = results.path.clone();
-        let read = blocking(move || output::read(&out, &stack)).await;
+        let (out, disk) = (results.path.clone(), self.task.record().limits.disk.bytes());
+        let read = blocking(move || output::read(&out, &stack, disk)).await;
         match read {
             Ok(output::Output::Built(image)) => match self.store(&image, &results.path).await {
                 Ok(()) => TaskOutcome::Staged { image },

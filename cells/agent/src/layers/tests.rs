@@ -5,6 +5,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::*;
 use model::droplet::LayerKind;
+use model::limits::Megabytes;
 
 struct Packed {
     layer: Layer,
@@ -59,6 +60,7 @@ fn reopen(folder: &Path, budget: u64, rebooted: bool) -> Layers {
             folder,
             budget,
             owner: None,
+            room: Arc::new(Room::open(PathBuf::from("."), Megabytes(0)).unwrap()),
             rebooted,
             tracker: TaskTracker::new(),
         },

@@ -19,6 +19,8 @@ use crate::logs::cut;
 use crate::server::{Server, ServerError};
 
 const MAX_RESULT_BYTES: u64 = 1024 * 1024;
+/// What a build reuses packed was never on its own disk: a runtime of Java.
+const REUSED_BYTES: u64 = 1024 * 1024 * 1024;
 const MAX_PROCESS_TYPES: usize = 64;
 const MAX_COMMAND_BYTES: usize = 64 * 1024;
 const MAX_BUILDPACKS: usize = 64;
@@ -31,8 +33,8 @@ pub(super) enum Output {
     Failed(StagingFailure),
 }
 
-/// Reads and checks `result.json`. Blocks.
-pub(super) fn read(out: &Path, stack: &Stack) -> Result<Output, String> {
+/// Reads and checks `result.json` of a build that could write `disk` bytes. Blocks.
+pub(super) fn read(out: &Path, stack: &Stack, disk: u64) -> Result<Output, String> {
     let file = open_regular(&out.join("result.json"))
         .map_err(|error| format!("its result is not readable: {error}"))?;
     let mut text = Vec::new();
@@ -49,13 +51,13 @@ pub(super) fn read(out: &Path, stack: &Stack) -> Result<Output, String> {
     {
         BuildResult::Failed { failure } => Ok(Output::Failed(bounded(failure))),
         BuildResult::Built { image } => {
-            check(&image, stack)?;
+            check(&image, stack, disk)?;
             Ok(Output::Built(image))
         }
     }
 }
 
-fn check(image: &Image, stack: &Stack) -> Result<(), String> {
+fn check(image: &Image, stack: &Stack, disk: u64) -> Result<(), String> {
     if image.stack != *stack {
         return Err(format!(
             "its result is for stack {} and not {stack}",
@@ -69,15 +71,16 @@ fn check(image: &Image, stack: &Stack) -> Result<(), String> {
             Image::MAX_LAYERS
         ));
     }
-    // Small files can hold layers that unpack to any size, and all of them are unpacked on this host.
+    // Small files can hold layers that unpack to any size, and all of them are unpacked on this host, outside of the
+    // build's disk.
     let bytes = image
         .layers
         .iter()
         .fold(0u64, |sum, layer| sum.saturating_add(layer.size));
-    if bytes > layers::MAX_LAYER_BYTES {
+    let most = layers::MAX_LAYER_BYTES.min(disk.saturating_add(REUSED_BYTES));
+    if bytes > most {
         return Err(format!(
-            "its result has layers of {bytes} bytes, more than {}",
-            layers::MAX_LAYER_BYTES
+            "its result has layers of {bytes} bytes, more than the {most} of a build with its disk limit"
         ));
     }
     if image.process_types.len() > MAX_PROCESS_TYPES || image.buildpacks.len() > MAX_BUILDPACKS {
@@ -242,6 +245,8 @@ pub(super) fn digest_of(path: &Path) -> io::Result<Digest> {
 mod tests {
     use super::*;
 
+    const DISK: u64 = 16 << 30;
+
     #[test]
     fn results_of_a_hostile_build_are_refused() {
         let stack = Stack("host-1".into());
@@ -249,7 +254,7 @@ mod tests {
         let result = folder.path().join("result.json");
         let try_text = |text: &[u8]| {
             fs::write(&result, text).unwrap();
-            read(folder.path(), &stack).unwrap_err()
+            read(folder.path(), &stack, DISK).unwrap_err()
         };
         let image = |stack: &str, command: &str| {
             format!(
@@ -257,7 +262,7 @@ mod tests {
             )
         };
         assert!(
-            read(folder.path(), &stack)
+            read(folder.path(), &stack, DISK)
                 .unwrap_err()
                 .contains("not readable")
         );
@@ -278,23 +283,30 @@ mod tests {
             "[],\"process_types",
             &format!("[{},{}],\"process_types", layer(5), layer(5)),
         );
-        assert!(try_text(large.as_bytes()).contains("10737418240 bytes"));
+        assert!(try_text(large.as_bytes()).contains("10737418240 bytes, more than the 8589934592"));
+        fs::write(&result, large).unwrap();
+        let refused = read(folder.path(), &stack, 4 << 30).unwrap_err();
+        assert!(refused.contains("more than the 5368709120"), "{refused}");
         let noise = format!(
             r#"{{"result":"failed","failure":{{"kind":"internal","message":"{}"}}}}"#,
             "\\u0001".repeat(100_000)
         );
         fs::write(&result, noise).unwrap();
-        let Ok(Output::Failed(StagingFailure::Internal { message })) = read(folder.path(), &stack)
+        let Ok(Output::Failed(StagingFailure::Internal { message })) =
+            read(folder.path(), &stack, DISK)
         else {
             panic!("a failure is read");
         };
         assert!(serde_json::to_string(&message).unwrap().len() < 5000);
         fs::write(&result, image("host-1", "run")).unwrap();
-        assert!(matches!(read(folder.path(), &stack), Ok(Output::Built(_))));
+        assert!(matches!(
+            read(folder.path(), &stack, DISK),
+            Ok(Output::Built(_))
+        ));
         fs::rename(&result, folder.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", &result).unwrap();
         assert!(
-            read(folder.path(), &stack)
+            read(folder.path(), &stack, DISK)
                 .unwrap_err()
                 .contains("not readable"),
             "no link is followed"
