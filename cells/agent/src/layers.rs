@@ -18,6 +18,7 @@ use model::protocol::cell::layer_blob;
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
+use crate::cell::blocking;
 use crate::durable;
 use crate::room::{Reserved, Room};
 use crate::server::{Server, ServerError};
@@ -174,13 +175,24 @@ impl Layers {
         .await
     }
 
-    /// Takes a layer from the packed file of a build, checking all of it.
+    /// Takes a layer from the packed file of a build, checking all of it also where the layer is there already: who knows
+    /// its name may not have its bytes.
     pub(crate) async fn import(&self, layer: &Layer, packed: &Path) -> Result<Lease, LayerError> {
-        self.lease_with(layer, || async {
-            let _reserved = self.reserve(layer, layer.size).await?;
-            self.unpack(layer, packed.to_owned()).await
-        })
-        .await
+        let mut unpacked = false;
+        let lease = self
+            .lease_with(layer, || {
+                unpacked = true;
+                async {
+                    let _reserved = self.reserve(layer, layer.size).await?;
+                    self.unpack(layer, packed.to_owned()).await
+                }
+            })
+            .await?;
+        if !unpacked {
+            let (layer, packed) = (layer.clone(), packed.to_owned());
+            blocking(move || check_file(&layer, &packed)).await?;
+        }
+        Ok(lease)
     }
 
     async fn reserve(&self, layer: &Layer, bytes: u64) -> Result<Reserved<'_>, LayerError> {
@@ -194,12 +206,6 @@ impl Layers {
     /// What all of them take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         bytes_of(&self.slots())
-    }
-
-    pub(crate) fn contains(&self, layer: Digest) -> bool {
-        self.slots()
-            .get(&layer)
-            .is_some_and(|slot| slot.ready.initialized())
     }
 
     /// Leases a layer that a running container uses already. None where it is not there.
@@ -373,6 +379,18 @@ impl Layers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn check_file(layer: &Layer, packed: &Path) -> Result<(), LayerError> {
+    let digest = layer.diff_id;
+    let file = File::open(packed).map_err(|source| LayerError::Store {
+        layer: digest,
+        source,
+    })?;
+    check(file, layer).map_err(|source| LayerError::Unpack {
+        layer: digest,
+        source,
+    })
 }
 
 fn bytes_of(slots: &HashMap<Digest, Arc<Slot>>) -> u64 {

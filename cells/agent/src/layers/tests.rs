@@ -254,7 +254,7 @@ async fn unused_layers_make_room_and_leased_ones_stay() {
     drop(import(&cache, folder.path(), &layers[2]).await.unwrap());
     let there: Vec<_> = layers
         .iter()
-        .map(|packed| cache.contains(packed.layer.diff_id))
+        .map(|packed| cache.lease_present(packed.layer.diff_id).is_some())
         .collect();
     assert_eq!(there, [true, false, true]);
     assert!(lease.path.join("a").exists());

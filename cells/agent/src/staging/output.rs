@@ -14,7 +14,7 @@ use model::task::StagingFailure;
 use sha2::{Digest as _, Sha256};
 
 use crate::cell::{blocking, text_of};
-use crate::layers::{self, Layers};
+use crate::layers::{self, LayerError, Layers};
 use crate::logs::cut;
 use crate::server::{Server, ServerError};
 
@@ -163,32 +163,20 @@ pub(super) async fn store_layer(
     };
     let blob = layer_blob(&layer.diff_id);
     let stored = server.has(&blob).await.map_err(refused)?;
-    let cached = cache.contains(layer.diff_id);
-    if stored && cached {
-        return Ok(());
-    }
     let file = folder.join(format!("{}.tar.zst", layer.diff_id.hex()));
     let (folder, at, declared) = (folder.to_owned(), file.clone(), layer.compressed_size);
     blocking(move || packed(&folder, &at, declared))
         .await
         .map_err(internal)?;
-    if cached {
-        // The bytes in the cache are good, but those that would be stored are others.
-        let (layer, at) = (layer.clone(), file.clone());
-        blocking(move || {
-            let file = open_regular(&at).map_err(|error| error.to_string())?;
-            layers::check(file, &layer).map_err(|error| {
-                format!("layer {} is not usable: {}", layer.diff_id, text_of(&error))
-            })
-        })
+    cache
+        .import(layer, &file)
         .await
-        .map_err(internal)?;
-    } else {
-        cache
-            .import(layer, &file)
-            .await
-            .map_err(|error| internal(text_of(&error)))?;
-    }
+        .map_err(|error| match error {
+            LayerError::NoRoom { .. } => StagingFailure::DiskFull {
+                message: text_of(&error),
+            },
+            other => internal(text_of(&other)),
+        })?;
     if !stored {
         server.upload(&blob, &file).await.map_err(refused)?;
     }

@@ -148,6 +148,37 @@ async fn a_layer_that_is_not_what_it_is_named_after_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_layer_that_cell_and_server_have_is_still_only_for_those_who_have_its_bytes() {
+    let mut world = World::new();
+    let mut session = world.start().await;
+    let (layer, packed) = pack("app.jar");
+    for honest in [true, true, false] {
+        let spec = begin(&world, &mut session).await;
+        let (other, forged) = pack("evil");
+        let (claimed, bytes) = if honest {
+            (layer.clone(), &packed)
+        } else {
+            let compressed_size = other.compressed_size;
+            let claimed = model::droplet::Layer {
+                compressed_size,
+                ..layer.clone()
+            };
+            (claimed, &forged)
+        };
+        leave_result(&world, &spec, session.stack(), bytes, claimed);
+        end(&world, &spec, FINE);
+        match session.outcome(spec.task).await {
+            TaskOutcome::Staged { .. } if honest => {}
+            TaskOutcome::Failed {
+                failure: StagingFailure::Internal { message },
+            } if !honest => assert!(message.contains("not what was declared"), "{message}"),
+            other => panic!("{honest}: {other:?}"),
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_of_a_build_are_told_apart() {
     let mut world = World::new();
     let output = vec![('O', "compiling".to_owned())];
