@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::paths::Paths;
 use crate::roles::server::FIRST_INHERITED_FD;
+use crate::run_file::{self, Lasts};
 use crate::up::SERVER;
 
 /// A running process of this platform.
@@ -41,7 +42,8 @@ pub(crate) fn own_exe() -> anyhow::Result<PathBuf> {
     })
 }
 
-/// Starts `slipway ROLE ARGS` in a process group of its own, with `listeners` from descriptor 3 on.
+/// Starts `slipway ROLE ARGS` in a process group of its own, with `listeners` from descriptor 3 on. The next supervisor
+/// finds it by what `write_pid` keeps of it.
 pub(crate) fn start(
     paths: &Paths,
     role: &str,
@@ -77,7 +79,6 @@ pub(crate) fn start(
         .with_context(|| format!("the {role} can't be started"))?;
     let keep = || -> anyhow::Result<_> {
         let pid = i32::try_from(child.id()).context("a pid")?;
-        write_pid(paths, role, pid)?;
         Ok((pid, watch(pid)?))
     };
     match keep() {
@@ -87,7 +88,7 @@ pub(crate) fn start(
             child: Some(child),
         }),
         Err(error) => {
-            // Nobody would find it again.
+            // Nobody would see it end.
             let _ = child.kill();
             let _ = child.wait();
             Err(error)
@@ -148,14 +149,17 @@ pub(crate) fn adopt(paths: &Paths, role: &str) -> Option<Running> {
 
 pub(crate) fn write_pid(paths: &Paths, role: &str, pid: i32) -> anyhow::Result<()> {
     let started = start_time(pid).with_context(|| format!("process {pid} is gone"))?;
-    let write = || {
-        fs::write(paths.started(role), format!("{started}\n"))?;
-        // In one step: readers must never meet half a pid.
-        let new = paths.pid(role).with_extension("new");
-        fs::write(&new, format!("{pid}\n"))?;
-        fs::rename(new, paths.pid(role))
+    let write = |path: PathBuf, number: String| {
+        run_file::replace(
+            paths,
+            &path,
+            format!("{number}\n").as_bytes(),
+            Lasts::UntilReboot,
+        )
     };
-    write().with_context(|| format!("{} can't be written", paths.pid(role).display()))
+    write(paths.started(role), started.to_string())
+        .and_then(|()| write(paths.pid(role), pid.to_string()))
+        .with_context(|| format!("{} can't be written", paths.pid(role).display()))
 }
 
 /// Field 22 of `/proc/PID/stat`: clock ticks since boot at which the process started. A process that has ended and was not

@@ -5,6 +5,7 @@ mod down;
 mod logging;
 mod paths;
 mod roles;
+mod run_file;
 mod up;
 
 use std::ffi::OsString;

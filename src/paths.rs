@@ -22,6 +22,12 @@ impl Paths {
         };
         let data = std::path::absolute(&data)
             .with_context(|| format!("'{}' is not a folder's name", data.display()))?;
+        if data.to_str().is_none() {
+            bail!(
+                "the data folder's path '{}' is not UTF-8, so it can't be handed to the platform's processes: choose another --data",
+                data.display()
+            );
+        }
         let paths = Self { data };
         let longest = paths.internal_socket();
         if longest.as_os_str().len() >= MAX_SOCKET_PATH {

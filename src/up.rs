@@ -10,6 +10,7 @@ mod listeners;
 mod network;
 mod ready;
 mod settings;
+mod words;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -27,10 +28,12 @@ use crate::down;
 use crate::paths::Paths;
 use crate::roles::cell::{BudgetArgs, EngineArgs, linux_config};
 use crate::roles::server::BoundsArgs;
+use crate::run_file;
 use admin::AdminAddress;
 use child::Child;
 use listeners::Listeners;
 pub(crate) use settings::Settings;
+use words::{say, warn};
 
 /// Start the platform on this host: API, router and a cell that runs apps.
 ///
@@ -93,10 +96,6 @@ fn domain(text: &str) -> Result<String, String> {
     }
 }
 
-#[allow(
-    clippy::print_stderr,
-    reason = "the supervisor talks to the person who started it"
-)]
 pub(crate) fn main(args: Args) -> i32 {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -104,24 +103,19 @@ pub(crate) fn main(args: Args) -> i32 {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("✗ could not start: {error}");
+            warn(format_args!("✗ could not start: {error}"));
             return 1;
         }
     };
     match runtime.block_on(run(args)) {
         Ok(_) => 0,
         Err(error) => {
-            eprintln!("✗ {error:#}");
+            warn(format_args!("✗ {error:#}"));
             1
         }
     }
 }
 
-#[allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the supervisor talks to the person who started it"
-)]
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let admin = AdminAddress::of(args.admin_listen.as_deref(), args.insecure_http)?;
@@ -135,6 +129,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let paths = Paths::new(args.data.clone())?;
     paths.create()?;
     let _lock = lock(&paths)?;
+    run_file::reserve(&paths);
     children::write_pid(&paths, UP, i32::try_from(std::process::id())?)?;
     let mut adopted = Adopted::find(&paths);
     if let Some(known) = Settings::load(&paths)? {
@@ -168,7 +163,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     )?;
     let mut router = Child::new(
         ROUTER,
-        router_args(&paths, &args, &settings),
+        router_args(&paths, &settings),
         listeners.router(),
         adopted.router,
         &paths,
@@ -182,7 +177,9 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Ok(()) => {
                     greeted = true;
                     if let Err(error) = settings.note_ready(&paths) {
-                        eprintln!("it could not be noted that the platform was ready: {error:#}");
+                        warn(format_args!(
+                            "it could not be noted that the platform was ready: {error:#}"
+                        ));
                     }
                 }
                 Err(error) if if_late == IfLate::End => {
@@ -192,7 +189,9 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     return Err(error);
                 }
                 Err(error) => {
-                    eprintln!("✗ {error:#}  apps that run stay reachable meanwhile, and the platform goes on trying");
+                    warn(format_args!(
+                        "✗ {error:#}  apps that run stay reachable meanwhile, and the platform goes on trying"
+                    ));
                     greeting.set(ready::greet(&paths, &settings, None, began));
                 }
             },
@@ -203,7 +202,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => break,
         }
     }
-    println!("\nstopping: requests in flight are finished first");
+    say("\nstopping: requests in flight are finished first");
     // The router is last, so that every request that it has accepted finds its server and its app.
     server.running.signal(libc::SIGTERM);
     cell.running.stop(DRAIN).await;
@@ -212,10 +211,10 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for role in [SERVER, CELL, ROUTER, UP] {
         let _ = std::fs::remove_file(paths.pid(role));
     }
-    println!(
+    say(format_args!(
         "stopped. Apps keep running without a way in; 'slipway up' continues with them, '{}' stops them too.",
         settings.down_command(&paths)
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -240,10 +239,6 @@ impl IfLate {
 
 /// Children that run with other settings than those that are asked for now are not taken over, and apps do not stay in a
 /// kind of isolation that neither this `up` nor a later `down` would look into.
-#[allow(
-    clippy::print_stderr,
-    reason = "the supervisor talks to the person who started it"
-)]
 async fn make_way(
     paths: &Paths,
     args: &Args,
@@ -257,7 +252,9 @@ async fn make_way(
     if known.isolation != settings::isolation(args) {
         adopted.end().await;
         if let Err(error) = down::stop_instances(paths, known).await {
-            eprintln!("apps that ran under the other isolation could not be stopped: {error:#}");
+            warn(format_args!(
+                "apps that ran under the other isolation could not be stopped: {error:#}"
+            ));
         }
     }
     Ok(())
@@ -369,15 +366,15 @@ fn cell_args(paths: &Paths, engine: &EngineArgs, budgets: BudgetArgs) -> Vec<Str
     args
 }
 
-fn router_args(paths: &Paths, args: &Args, settings: &Settings) -> Vec<String> {
+fn router_args(paths: &Paths, settings: &Settings) -> Vec<String> {
     let mut list = vec!["--data".to_owned(), paths.data().display().to_string()];
     for host in [settings.domain.clone(), format!("api.{}", settings.domain)] {
         list.extend(["--control-host".to_owned(), host]);
     }
-    for proxy in &args.trusted_proxy {
-        list.extend(["--trusted-proxy".to_owned(), proxy.to_string()]);
+    for proxy in &settings.trusted_proxies {
+        list.extend(["--trusted-proxy".to_owned(), proxy.clone()]);
     }
-    if args.insecure_http {
+    if settings.insecure_http {
         list.push("--insecure-http".to_owned());
     }
     list

@@ -3,6 +3,8 @@
 
 # Some services of continuous integration set none.
 export HOME=${HOME:-~}
+# Where rustup puts cargo; a shell that has not been started anew since does not look there.
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 # Runs a command as root, by sudo where that is needed.
 as_root() {
@@ -25,8 +27,8 @@ install_packages() {
     return 1
   fi
   echo "installing $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update &&
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 update &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 --no-install-recommends install "$@"
 }
 
 # version_at_least HAVE WANT
@@ -110,8 +112,6 @@ install_rustup() {
 ensure_rust() {
   local want debian
   want=$(wanted_rust "$1")
-  PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-  hash -r
   if rust_is_new_enough "$want"; then
     return 0
   fi
@@ -128,6 +128,11 @@ ensure_rust() {
     echo "no Rust $want or newer could be installed; see https://rustup.rs and start this again" >&2
     return 1
   fi
+}
+
+# again COMMAND...: up to three tries, for what depends on other machines.
+again() {
+  "$@" || { sleep 5 && "$@"; } || { sleep 20 && "$@"; }
 }
 
 # Where cargo puts what it builds.

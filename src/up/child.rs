@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::words::warn;
 use crate::children::{self, Running};
 use crate::paths::Paths;
 
@@ -34,7 +35,7 @@ impl Child {
     ) -> anyhow::Result<Self> {
         let running = match adopted {
             Some(running) => running,
-            None => children::start(paths, role, &args, &listeners.iter().collect::<Vec<_>>())?,
+            None => start(paths, role, &args, &listeners)?,
         };
         Ok(Self {
             role,
@@ -49,21 +50,17 @@ impl Child {
 
     /// Completes when it has ended and was started again, after its back-off. Dropped halfway, it goes on at the next call, so
     /// that signals and the other children need not wait for one that keeps ending.
-    #[allow(
-        clippy::print_stderr,
-        reason = "the supervisor talks to the person who started it"
-    )]
     pub(super) async fn keep(&mut self, paths: &Paths) {
         let at = match self.again_at {
             Some(at) => at,
             None => {
                 self.running.ended().await;
-                eprintln!(
+                warn(format_args!(
                     "the {} (pid {}) ended and is started again; its log: {}",
                     self.role,
                     self.running.pid,
                     paths.log(self.role).display()
-                );
+                ));
                 if self.since.elapsed() > STEADY {
                     self.back_off = FIRST_BACK_OFF;
                 }
@@ -76,11 +73,29 @@ impl Child {
         self.again_at = None;
         self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
         self.since = Instant::now();
-        let listeners = self.listeners.iter().collect::<Vec<_>>();
-        match children::start(paths, self.role, &self.args, &listeners) {
+        match start(paths, self.role, &self.args, &self.listeners) {
             Ok(running) => self.running = running,
             // The others go on meanwhile.
-            Err(error) => eprintln!("the {} could not be started again: {error:#}", self.role),
+            Err(error) => warn(format_args!(
+                "the {} could not be started again: {error:#}",
+                self.role
+            )),
         }
     }
+}
+
+/// A child whose pid can't be written serves all the same: only the next supervisor will not find it.
+fn start(
+    paths: &Paths,
+    role: &str,
+    args: &[String],
+    listeners: &[OwnedFd],
+) -> anyhow::Result<Running> {
+    let running = children::start(paths, role, args, &listeners.iter().collect::<Vec<_>>())?;
+    if let Err(error) = children::write_pid(paths, role, running.pid) {
+        warn(format_args!(
+            "{error:#}: only this 'slipway up' knows the {role}"
+        ));
+    }
+    Ok(running)
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use model::protocol::cell::Isolation;
 
 use super::Settings;
+use super::words::{say, warn};
 use crate::children;
 use crate::paths::Paths;
 
@@ -21,11 +22,6 @@ const LOOK_LATE_EVERY: Duration = Duration::from_secs(1);
 const LOG_LINES: usize = 15;
 
 /// Completes when the platform can take a push, or says why it cannot once `patience`, where there is a bound to it, is over.
-#[allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the supervisor talks to the person who started it"
-)]
 pub(super) async fn greet(
     paths: &Paths,
     settings: &Settings,
@@ -50,44 +46,45 @@ pub(super) async fn greet(
     }
     let seconds = began.elapsed().as_secs_f32();
     let logged_in = log_in(paths, settings).unwrap_or_else(|error| {
-        eprintln!(
+        warn(format_args!(
             "you could not be logged in: {error:#}\n  try  SLIPWAY_ADMIN_PASSWORD=... slipway up   to give the admin another one"
-        );
+        ));
         false
     });
-    println!(
+    say(format_args!(
         "Slipway {} is ready in {seconds:.1} s",
         env!("CARGO_PKG_VERSION")
-    );
-    println!(
+    ));
+    say(format_args!(
         "  api       {}   (also http://api.{}:{})",
         settings.api_url(),
         settings.domain,
         settings.front.port()
-    );
-    println!("  user      admin");
-    println!("  password  in {}", paths.admin_password().display());
-    println!("  data      {}", paths.data().display());
+    ));
+    say("  user      admin");
+    say(format_args!(
+        "  password  in {}",
+        paths.admin_password().display()
+    ));
+    say(format_args!("  data      {}", paths.data().display()));
     match settings.isolation {
-        Isolation::Container => println!("  isolation containers"),
-        Isolation::Process => println!(
-            "  isolation NONE: apps run as plain processes of this user and can do all that you can. For your own code only."
+        Isolation::Container => say("  isolation containers"),
+        Isolation::Process => say(
+            "  isolation NONE: apps run as plain processes of this user and can do all that you can. For your own code only.",
         ),
     }
     if logged_in {
-        println!("  next      slipway push     (in your app's folder; you are logged in)");
+        say("  next      slipway push     (in your app's folder; you are logged in)");
     } else {
-        println!(
+        say(format_args!(
             "  next      slipway login -a {} -u admin     then, in your app's folder: slipway push",
             settings.api_url()
-        );
+        ));
     }
-    println!(
+    say(format_args!(
         "  stop      Ctrl-C stops the platform and leaves apps running; '{}' stops those too",
         settings.down_command(paths)
-    );
-    // Where nobody reads it, the platform is no less ready.
-    let _ = std::io::stdout().flush();
+    ));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use super::{AdminAddress, Args, network};
 use crate::paths::Paths;
 use crate::roles::cell::{BudgetArgs, EngineArgs};
 use crate::roles::server::BoundsArgs;
+use crate::run_file::{self, Lasts};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -27,6 +28,10 @@ pub(crate) struct Settings {
     pub(super) budgets: BudgetArgs,
     #[serde(default)]
     pub(super) bounds: BoundsArgs,
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<String>,
+    #[serde(default)]
+    pub(super) insecure_http: bool,
     /// Whether the platform was ready once, and so may have apps that people use.
     #[serde(default)]
     pub(super) has_been_ready: bool,
@@ -38,6 +43,10 @@ pub(super) fn isolation(args: &Args) -> Isolation {
     } else {
         Isolation::Container
     }
+}
+
+fn trusted_proxies(args: &Args) -> Vec<String> {
+    args.trusted_proxy.iter().map(ToString::to_string).collect()
 }
 
 fn parts(admin: &AdminAddress) -> (Option<SocketAddr>, Option<PathBuf>) {
@@ -71,6 +80,8 @@ impl Settings {
             admin_socket,
             budgets: args.budgets,
             bounds: args.bounds.clone(),
+            trusted_proxies: trusted_proxies(args),
+            insecure_http: args.insecure_http,
             has_been_ready,
         })
     }
@@ -83,6 +94,8 @@ impl Settings {
             && self.budgets == args.budgets
             && (self.admin, self.admin_socket.clone()) == parts(admin)
             && self.bounds == args.bounds
+            && self.trusted_proxies == trusted_proxies(args)
+            && self.insecure_http == args.insecure_http
     }
 
     /// What the last `up` was started with; none where there was none.
@@ -113,14 +126,13 @@ impl Settings {
 
     pub(super) fn save(&self, paths: &Paths) -> anyhow::Result<()> {
         let write = || -> anyhow::Result<()> {
-            // Half of it after a power cut would keep the platform from starting.
-            use std::io::Write as _;
-            let new = paths.settings().with_extension("new");
-            let mut file = std::fs::File::create(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            file.sync_all()?;
-            std::fs::rename(new, paths.settings())?;
-            Ok(std::fs::File::open(paths.run())?.sync_all()?)
+            let bytes = serde_json::to_vec_pretty(self)?;
+            Ok(run_file::replace(
+                paths,
+                &paths.settings(),
+                &bytes,
+                Lasts::ForEver,
+            )?)
         };
         write().with_context(|| format!("{} can't be written", paths.settings().display()))
     }
