@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::logs::clean;
+
 /// Exit codes, as scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Exit {
@@ -45,6 +47,9 @@ pub(crate) struct CliError {
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, CliError>;
+
+/// How the platform's line of hints begins, to the space: `try` begins lines of apps, too.
+const HINTS: &str = "  try        ";
 
 impl CliError {
     pub(crate) fn new(code: &str, exit: Exit, message: impl Into<String>) -> Self {
@@ -96,8 +101,8 @@ impl CliError {
         )
     }
 
-    /// Takes apart a text that a server wrote for people: an optional `E-…`, the cause, lines of evidence, lines that begin
-    /// with `try`.
+    /// Takes apart a text that a server wrote for people: an optional `E-…`, the cause, lines of evidence, lines with hints.
+    /// Lines of an app or a tool may be among the evidence, so nothing in them moves the cursor.
     pub(crate) fn from_text(text: &str, code: &str, exit: Exit) -> Self {
         let mut lines = text
             .lines()
@@ -112,16 +117,16 @@ impl CliError {
         let mut error = Self::new(
             own.unwrap_or(code),
             own.map_or(exit, |own| exit_of(own).unwrap_or(exit)),
-            message,
+            clean(message),
         );
         for line in lines {
-            match line.trim_start().strip_prefix("try ") {
+            match line.strip_prefix(HINTS) {
                 Some(hints) => error
                     .hints
-                    .extend(hints.split("  |  ").map(|hint| hint.trim().to_owned())),
+                    .extend(hints.split("  |  ").map(|hint| clean(hint.trim()))),
                 None => error
                     .evidence
-                    .push(line.strip_prefix("  ").unwrap_or(line).to_owned()),
+                    .push(clean(line.strip_prefix("  ").unwrap_or(line))),
             }
         }
         error
@@ -261,6 +266,13 @@ mod tests {
         assert_eq!(error.message, "web/0 killed: memory 512M reached");
         assert_eq!(error.evidence, ["peak       512M"]);
         assert_eq!(error.hints, ["slipway push -m 768M", "slipway app hello"]);
+        let text = "exited with 1\n  try again later\n   try        rm -rf\n  \u{1b}[2Jgone";
+        let error = CliError::from_text(text, "E-CRASH", Exit::Start);
+        assert_eq!(
+            error.evidence,
+            ["try again later", " try        rm -rf", "gone"]
+        );
+        assert!(error.hints.is_empty(), "an app's words are none");
         let plain = CliError::from_text("E-mail is not set\n", "E-CRASH", Exit::Start);
         assert_eq!(
             (plain.code.as_str(), plain.message.as_str()),

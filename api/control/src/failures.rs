@@ -218,9 +218,12 @@ fn listening_text(listening: &[Listener]) -> String {
     format!("\n  listening  {}", sockets.collect::<Vec<_>>().join(", "))
 }
 
+/// Lines of an app or a tool. One that looks like the platform's hints is set in by one more, so that no client takes it for
+/// them.
 fn push_lines(text: &mut String, lines: &[String]) {
     for line in lines {
-        let _ = write!(text, "\n  {line}");
+        let deeper = if line.starts_with("try ") { " " } else { "" };
+        let _ = write!(text, "\n  {deeper}{line}");
     }
 }
 
@@ -250,6 +253,14 @@ mod tests {
         assert_eq!(
             exit_text(&exit(ExitReason::Exited)),
             "exited with 1 after 0.8 s\n  Exception in thread \"main\""
+        );
+        let advising = Exit {
+            last_lines: vec!["try        rm -rf".into()],
+            ..exit(ExitReason::Exited)
+        };
+        assert!(
+            exit_text(&advising).ends_with("\n   try        rm -rf"),
+            "the app's words are not the platform's"
         );
         let listening = vec![Listener {
             address: "127.0.0.1:3000".parse().expect("address"),
