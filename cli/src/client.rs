@@ -11,7 +11,7 @@ mod token;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -24,7 +24,7 @@ use crate::ui::Ui;
 pub(crate) use address::{authority, is_ip_literal, is_local, normalize, path_of};
 pub(crate) use body::{FilePart, Payload, Upload};
 pub(crate) use call::{Answer, Call};
-pub(crate) use query::Query;
+pub(crate) use query::{Query, path_part};
 use resolver::Resolver;
 pub(crate) use token::Tokens;
 
@@ -38,7 +38,6 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(750)];
 /// A larger answer is not one of the API.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
-const USER_AGENT: &str = concat!("slipway/", env!("CARGO_PKG_VERSION"));
 
 /// A client of one API. Calls share its connections and its token.
 #[derive(Debug)]
@@ -138,11 +137,12 @@ impl Client {
     }
 
     async fn send_with(&self, call: &Call, token: Option<&str>) -> Outcome<Answer> {
+        let head = call.head(token)?;
         let started = std::time::Instant::now();
         let mut tries = 0;
         loop {
             tries += 1;
-            let result = self.once(call, token).await;
+            let result = self.once(call, head.clone()).await;
             let pause = RETRY_PAUSES.get(tries - 1).copied();
             let again = match &result {
                 Ok(answer) => retriable(answer.status) && call.method != Method::POST,
@@ -159,36 +159,12 @@ impl Client {
         }
     }
 
-    async fn once(&self, call: &Call, token: Option<&str>) -> Result<Answer, NoAnswer> {
-        let mut request = http::Request::builder()
-            .method(&call.method)
-            .uri(&call.url)
-            .header(header::USER_AGENT, USER_AGENT)
-            .header(header::ACCEPT, "application/json");
-        if let Some(content_type) = call.payload.content_type() {
-            request = request.header(header::CONTENT_TYPE, content_type);
-        }
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("bearer {token}"));
-        }
-        for (name, value) in &call.headers {
-            let pair = header::HeaderName::try_from(name)
-                .ok()
-                .zip(header::HeaderValue::try_from(value).ok());
-            let (Some((name, value)), Some(headers)) = (pair, request.headers_mut()) else {
-                return Err(NoAnswer::new(format!(
-                    "'{name}' is not a header that can be sent"
-                )));
-            };
-            headers.insert(name, value);
-        }
+    async fn once(&self, call: &Call, head: http::request::Parts) -> Result<Answer, NoAnswer> {
         let body = call
             .payload
             .body()
             .map_err(|error| NoAnswer::new(format!("cannot read what is to be sent: {error}")))?;
-        let request = request
-            .body(body)
-            .map_err(|error| NoAnswer::new(error.to_string()))?;
+        let request = http::Request::from_parts(head, body);
         let limit = if call.payload.is_upload() {
             UPLOAD_TIMEOUT
         } else {

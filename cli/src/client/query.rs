@@ -11,6 +11,11 @@ pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
+/// A text as one part of a path.
+pub(crate) fn path_part(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, ESCAPED)
+}
+
 /// A path with its query.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {

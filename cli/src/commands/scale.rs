@@ -5,6 +5,7 @@ use model::limits::Megabytes;
 use serde_json::json;
 
 use super::{app, done};
+use crate::client::path_part;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::start;
@@ -59,7 +60,8 @@ impl Scale {
         }
         let path = format!(
             "/v3/apps/{}/processes/{}/actions/scale",
-            app.guid, self.process
+            app.guid,
+            path_part(&self.process)
         );
         let process: Process = cx.client.post(&path, &request).await?;
         if restarts {

@@ -1,9 +1,11 @@
 //! Tokens, retries, pages, and what is said where the way in is closed.
 
+use http::Method;
 use serde_json::json;
 
 use super::Home;
 use super::scripted::{self, Server};
+use crate::client::Call;
 use crate::config::Config;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -371,4 +373,30 @@ async fn an_app_with_a_similar_name_is_suggested() {
     let error = cx.app("helo").await.expect_err("not there");
     assert_eq!(error.exit_code(), 5);
     assert_eq!(error.hints, ["did you mean 'hello'?", "slipway apps"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_told_before_any_try() {
+    let home = Home::with(Server::pushing());
+    let cx = home.open().await.expect("logged in");
+    let get = |path: &str| Call::new(Method::GET, cx.client.at(path));
+    for (call, named) in [
+        (get("/v3/apps?names=my app"), "'/v3/apps?names=my app'"),
+        (get("/v3/apps").header("a b", "c"), "'a b'"),
+    ] {
+        let error = cx.client.send(call).await.expect_err("refused");
+        assert_eq!((error.code.as_str(), error.exit_code()), ("E-USAGE", 2));
+        assert!(error.message.contains(named), "{error}");
+    }
+    let environment = Environment {
+        token: Some("one\ntwo".to_owned().into()),
+        ..Environment::default()
+    };
+    let cx = home.open_with(environment).await.expect("opened");
+    let error = cx.client.send(get("/v3/apps")).await.expect_err("refused");
+    assert!(
+        error.message.contains("the token") && !error.message.contains("two"),
+        "{error}"
+    );
+    assert!(home.server.calls().is_empty());
 }
