@@ -10,7 +10,7 @@ mod deployments;
 mod env;
 mod events;
 mod gc;
-mod lifecycle;
+pub(crate) mod lifecycle;
 pub(crate) mod login;
 mod logout;
 mod logs;

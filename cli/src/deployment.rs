@@ -1,6 +1,6 @@
 //! Deployments: the flags that shape one, and following it to its end or its pause.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api_types::{
     App, AppRelationship, CanaryOptions, CanaryProgress, CanaryStep, CreateDeployment, Deployment,
@@ -12,12 +12,8 @@ use crate::client::Query;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Outcome};
 use crate::push::KEPT;
-use crate::start;
+use crate::start::{self, Watch};
 use crate::ui::seconds;
-
-/// `cf`'s startup timeout.
-const LIMIT: Duration = Duration::from_secs(300);
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// How the new instances take the place of the old ones.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -68,6 +64,7 @@ impl Rollout {
 /// Where following ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reached {
+    /// And every instance runs.
     Deployed,
     /// Somebody has to say how it goes on.
     Paused(CanaryProgress),
@@ -80,45 +77,58 @@ pub(crate) async fn deploy(
     request: &CreateDeployment,
 ) -> Outcome<Reached> {
     let deployment: Deployment = cx.client.post("/v3/deployments", request).await?;
-    follow(cx, app, &deployment.guid).await
+    let mut watch = Watch::begin(cx, app).await?;
+    follow(&mut watch, &deployment.guid).await
 }
 
-pub(crate) async fn follow(cx: &Context, app: &App, guid: &str) -> Outcome<Reached> {
+/// Waits until a deployment is done or pauses. The server gives up by itself what takes too long.
+pub(crate) async fn follow(watch: &mut Watch<'_>, guid: &str) -> Outcome<Reached> {
     let path = format!("/v3/deployments/{guid}");
-    let begun = Instant::now();
     loop {
-        let now: Deployment = cx.client.get(&path).await?;
+        let now: Deployment = watch.cx.client.get(&path).await?;
         match (now.status.value.as_str(), now.status.reason.as_str()) {
-            ("FINALIZED", "DEPLOYED") => return Ok(Reached::Deployed),
-            ("FINALIZED", reason) => return Err(ended(app, &now, reason)),
+            ("FINALIZED", "DEPLOYED") => {
+                watch.until_started().await?;
+                return Ok(Reached::Deployed);
+            }
+            ("FINALIZED", "SUPERSEDED") => return Err(superseded(watch.app)),
+            ("FINALIZED", _) => {
+                let shown = match now.status.details.error {
+                    Some(_) => watch.failure().await?,
+                    None => None,
+                };
+                return Err(shown.unwrap_or_else(|| ended(watch.app, &now)));
+            }
             ("ACTIVE", "PAUSED") => {
                 let progress = now.status.canary.unwrap_or_default().steps;
                 return Ok(Reached::Paused(progress));
             }
-            _ if begun.elapsed() > LIMIT => {
-                let _: Deployment = cx
-                    .client
-                    .post(&format!("{path}/actions/cancel"), &json!({}))
-                    .await?;
-                let message = format!(
-                    "the deployment has not ended in {} s and was cancelled",
-                    LIMIT.as_secs()
-                );
-                return Err(CliError::new("E-START", Exit::Start, message)
-                    .hint(format!("slipway app {}", app.name)));
-            }
-            _ => tokio::time::sleep(PAUSE).await,
+            _ => watch.look_at_roll().await?,
         }
     }
 }
 
-fn ended(app: &App, deployment: &Deployment, reason: &str) -> CliError {
+/// Another release took the place of this one, and whether that one starts is not known here.
+fn superseded(app: &App) -> CliError {
+    let message = format!(
+        "another push, restart or rollback of {} took the place of this one before it was done",
+        app.name
+    );
+    CliError::new("E-CONFLICT", Exit::Conflict, message)
+        .hint(format!("slipway releases {}", app.name))
+        .hint(format!("slipway app {}", app.name))
+}
+
+fn ended(app: &App, deployment: &Deployment) -> CliError {
     let error = match &deployment.status.details.error {
         Some(cause) => {
             CliError::from_text(&format!("web {cause}"), start::code_of(cause), Exit::Start)
         }
+        None if deployment.status.reason == "CANCELED" => {
+            CliError::new("E-START", Exit::Start, "the deployment was cancelled")
+        }
         None => {
-            let message = format!("the deployment ended as {reason}");
+            let message = format!("the deployment ended as {}", deployment.status.reason);
             CliError::new("E-START", Exit::Start, message)
         }
     };
@@ -129,15 +139,19 @@ fn ended(app: &App, deployment: &Deployment, reason: &str) -> CliError {
 
 /// The app's deployment that is under way.
 pub(crate) async fn active(cx: &Context, app: &App) -> Outcome<Deployment> {
+    active_if_any(cx, app).await?.ok_or_else(|| {
+        CliError::not_found(format!("{} has no deployment under way", app.name))
+            .hint(format!("slipway releases {}", app.name))
+    })
+}
+
+pub(crate) async fn active_if_any(cx: &Context, app: &App) -> Outcome<Option<Deployment>> {
     let query = Query::of("/v3/deployments")
         .with("app_guids", &app.guid)
         .with("order_by", "-created_at")
         .with("status_values", "ACTIVE")
         .one();
-    cx.client.first(query).await?.ok_or_else(|| {
-        CliError::not_found(format!("{} has no deployment under way", app.name))
-            .hint(format!("slipway releases {}", app.name))
-    })
+    cx.client.first(query).await
 }
 
 /// Tells that a canary waits, and what can be done about it.

@@ -114,7 +114,10 @@ async fn push_app(
         return report::for_tasks(cx, &planned.name, &droplet, started.elapsed());
     }
     match options.rollout.request(app) {
-        None => restart(cx, app, &droplet).await?,
+        None => {
+            restart(cx, app, &droplet).await?;
+            start::wait_until_started(cx, app).await?;
+        }
         Some(request) => {
             let reached = deploy(cx, options, app, &droplet, request).await?;
             if let Reached::Paused(progress) = reached {
@@ -122,7 +125,6 @@ async fn push_app(
             }
         }
     }
-    start::wait_until_started(cx, &app.guid, &planned.name).await?;
     report::live(cx, app, &routes, started.elapsed()).await
 }
 

@@ -6,12 +6,13 @@ mod unbound;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use api_types::{InstanceState, InstanceStats, Process, ProcessStats};
+use api_types::{App, InstanceState, InstanceStats, Process, ProcessStats};
 use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::deployment::{self, Reached};
+use crate::error::{CliError, Outcome};
 use crate::ui::seconds;
 pub(crate) use explain::code_of;
 use explain::explain;
@@ -38,59 +39,122 @@ enum Verdict {
     TimedOut,
 }
 
-/// Waits until every instance runs. `name` is the app's, for hints.
-pub(crate) async fn wait_until_started(cx: &Context, app: &str, name: &str) -> Outcome {
-    let started = Instant::now();
-    let processes: Vec<Process> = cx
-        .processes(app)
-        .await?
-        .into_iter()
-        .filter(|process| process.instances > 0)
-        .collect();
-    if let Some(web) = processes.iter().find(|process| process.kind == "web") {
-        let memory = model::limits::Megabytes(web.memory_in_mb);
-        cx.ui.step(
-            "memory",
-            format!("{memory} x{}  {}", web.instances, "(-m, -i)".dimmed()),
-        );
+/// Waits until every instance runs. A release that still takes the place of the one before is followed to its end first:
+/// how long that may take is the server's to say.
+pub(crate) async fn wait_until_started(cx: &Context, app: &App) -> Outcome {
+    let mut watch = Watch::begin(cx, app).await?;
+    if let Some(roll) = deployment::active_if_any(cx, app).await? {
+        let reached = deployment::follow(&mut watch, &roll.guid).await?;
+        if reached == Reached::Deployed {
+            return Ok(());
+        }
     }
-    let timeout = processes
-        .iter()
-        .map(|process| process.health_check.data.timeout.unwrap_or(START_TIMEOUT))
-        .max();
-    let limit = Duration::from_secs(u64::from(timeout.unwrap_or(START_TIMEOUT))) + SLACK;
-    let mut shown = String::new();
-    loop {
+    watch.until_started().await
+}
+
+/// An app's processes that should run, and what was last told of them.
+pub(crate) struct Watch<'a> {
+    pub(crate) cx: &'a Context,
+    pub(crate) app: &'a App,
+    processes: Vec<Process>,
+    begun: Instant,
+    shown: String,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) async fn begin(cx: &'a Context, app: &'a App) -> Outcome<Self> {
+        let processes: Vec<Process> = cx
+            .processes(&app.guid)
+            .await?
+            .into_iter()
+            .filter(|process| process.instances > 0)
+            .collect();
+        if let Some(web) = processes.iter().find(|process| process.kind == "web") {
+            let memory = model::limits::Megabytes(web.memory_in_mb);
+            cx.ui.step(
+                "memory",
+                format!("{memory} x{}  {}", web.instances, "(-m, -i)".dimmed()),
+            );
+        }
+        Ok(Self {
+            cx,
+            app,
+            processes,
+            begun: Instant::now(),
+            shown: String::new(),
+        })
+    }
+
+    /// The instances as they are now, told where that has changed.
+    async fn look(&mut self) -> Outcome<Vec<Observed>> {
         let mut observed = Vec::new();
-        for process in &processes {
-            let stats: ProcessStats = cx
-                .client
-                .get(&format!("/v3/processes/{}/stats", process.guid))
-                .await?;
+        for process in &self.processes {
+            let path = format!("/v3/processes/{}/stats", process.guid);
+            let stats: ProcessStats = self.cx.client.get(&path).await?;
             observed.push((process.clone(), stats.resources));
         }
         let progress = progress(&observed);
-        if progress != shown {
-            cx.ui.event(
+        if progress != self.shown {
+            let ui = &self.cx.ui;
+            ui.event(
                 "start.progress",
-                json!({"app": name, "instances": progress_json(&observed)}),
+                json!({"app": self.app.name, "instances": progress_json(&observed)}),
             )?;
-            cx.ui.step(
-                "start",
-                format!("{progress}  {}", seconds(started.elapsed()).dimmed()),
-            );
-            shown = progress;
+            let took = seconds(self.begun.elapsed());
+            ui.step("start", format!("{progress}  {}", took.dimmed()));
+            self.shown = progress;
         }
-        match judge(&observed, started.elapsed(), limit) {
-            Verdict::Wait => tokio::time::sleep(PAUSE).await,
-            Verdict::Started => return Ok(()),
-            Verdict::Partly => {
-                cx.ui.warn(format!(
-                    "not every instance of {name} runs yet; slipway app {name}"
-                ));
-                return Ok(());
+        Ok(observed)
+    }
+
+    /// One look at a release that takes the place of the one before, and a pause. Only that there is no room is an answer
+    /// before the deployment's end.
+    pub(crate) async fn look_at_roll(&mut self) -> Outcome {
+        let observed = self.look().await?;
+        let verdict = judge(&observed, self.begun.elapsed(), Duration::MAX);
+        if verdict == Verdict::NoRoom {
+            let error = explain(self.cx, self.app, &observed, &verdict, Duration::MAX).await;
+            return Err(error.hint(format!("slipway cancel-deployment {}", self.app.name)));
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+
+    /// What the server shows of a release that did not start, for a moment after its end.
+    pub(crate) async fn failure(&mut self) -> Outcome<Option<CliError>> {
+        let observed = self.look().await?;
+        let verdict = judge(&observed, Duration::ZERO, Duration::MAX);
+        if verdict != Verdict::Crashed {
+            return Ok(None);
+        }
+        let error = explain(self.cx, self.app, &observed, &verdict, Duration::MAX).await;
+        Ok(Some(error))
+    }
+
+    pub(crate) async fn until_started(&mut self) -> Outcome {
+        let timeout = self
+            .processes
+            .iter()
+            .map(|process| process.health_check.data.timeout.unwrap_or(START_TIMEOUT))
+            .max();
+        let limit = Duration::from_secs(u64::from(timeout.unwrap_or(START_TIMEOUT))) + SLACK;
+        let started = Instant::now();
+        loop {
+            let observed = self.look().await?;
+            match judge(&observed, started.elapsed(), limit) {
+                Verdict::Wait => tokio::time::sleep(PAUSE).await,
+                Verdict::Started => return Ok(()),
+                Verdict::Partly => {
+                    let name = &self.app.name;
+                    self.cx.ui.warn(format!(
+                        "not every instance of {name} runs yet; slipway app {name}"
+                    ));
+                    return Ok(());
+                }
+                verdict => {
+                    return Err(explain(self.cx, self.app, &observed, &verdict, limit).await);
+                }
             }
-            verdict => return Err(explain(cx, app, name, &observed, &verdict, limit).await),
         }
     }
 }

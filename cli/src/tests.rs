@@ -1,5 +1,6 @@
 //! The client against a small server that records every call.
 
+mod deployments;
 mod push;
 mod scripted;
 mod session;

@@ -9,7 +9,7 @@ use super::done;
 use crate::context::Context;
 use crate::deployment::{self, Reached};
 use crate::error::Outcome;
-use crate::start;
+use crate::start::{self, Watch};
 
 /// Go on with a paused canary deployment: to its next step, or after the last one to the end
 #[derive(Debug, clap::Args)]
@@ -30,10 +30,10 @@ impl ContinueDeployment {
         let active = deployment::active(cx, &app).await?;
         let path = format!("/v3/deployments/{}/actions/continue", active.guid);
         let _: Deployment = cx.client.post(&path, &json!({})).await?;
-        match deployment::follow(cx, &app, &active.guid).await? {
+        let mut watch = Watch::begin(cx, &app).await?;
+        match deployment::follow(&mut watch, &active.guid).await? {
             Reached::Paused(progress) => deployment::paused(cx, &app, progress, began.elapsed()),
             Reached::Deployed => {
-                start::wait_until_started(cx, &app.guid, &app.name).await?;
                 let json = json!({"app": app.name, "deployed": true});
                 done(cx, json, format!("{} is deployed", app.name))
             }
@@ -47,7 +47,7 @@ impl CancelDeployment {
         let active = deployment::active(cx, &app).await?;
         let path = format!("/v3/deployments/{}/actions/cancel", active.guid);
         let _: Deployment = cx.client.post(&path, &json!({})).await?;
-        start::wait_until_started(cx, &app.guid, &app.name).await?;
+        start::wait_until_started(cx, &app).await?;
         done(
             cx,
             json!({"app": app.name, "canceled": true}),

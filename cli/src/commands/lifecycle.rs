@@ -48,7 +48,7 @@ impl Start {
         }
         build_if_needed(cx, &app).await?;
         act(cx, &app, "start").await?;
-        start::wait_until_started(cx, &app.guid, &app.name).await?;
+        start::wait_until_started(cx, &app).await?;
         result(cx, &app, "runs")
     }
 }
@@ -70,7 +70,10 @@ impl Restart {
         let app = cx.app(&self.app).await?;
         build_if_needed(cx, &app).await?;
         match self.rollout.request(&app) {
-            None => act(cx, &app, "restart").await?,
+            None => {
+                act(cx, &app, "restart").await?;
+                start::wait_until_started(cx, &app).await?;
+            }
             Some(request) => {
                 let began = Instant::now();
                 if let Reached::Paused(progress) = deployment::deploy(cx, &app, &request).await? {
@@ -78,7 +81,6 @@ impl Restart {
                 }
             }
         }
-        start::wait_until_started(cx, &app.guid, &app.name).await?;
         result(cx, &app, "runs")
     }
 }
@@ -94,6 +96,7 @@ impl Restage {
             None => {
                 use_droplet(cx, &app, &droplet).await?;
                 act(cx, &app, "restart").await?;
+                start::wait_until_started(cx, &app).await?;
             }
             Some(request) => {
                 let began = Instant::now();
@@ -106,7 +109,6 @@ impl Restage {
                 }
             }
         }
-        start::wait_until_started(cx, &app.guid, &app.name).await?;
         result(cx, &app, "is built again and runs")
     }
 }

@@ -7,10 +7,9 @@ use serde_json::json;
 
 use crate::client::Query;
 use crate::context::Context;
-use crate::deployment::{Reached, Rollout};
+use crate::deployment::{self, Reached, Rollout};
 use crate::error::{CliError, Outcome};
 use crate::ui::{Table, seconds};
-use crate::{deployment, start};
 
 /// Show the releases of an app, newest first
 #[derive(Debug, clap::Args)]
@@ -107,7 +106,6 @@ impl Rollback {
         if let Reached::Paused(progress) = deployment::deploy(cx, &app, &request).await? {
             return deployment::paused(cx, &app, progress, began.elapsed());
         }
-        start::wait_until_started(cx, &app.guid, &app.name).await?;
         let now = self::live(cx, &app.guid).await?;
         let release = now.map(|now| format!("v{now}")).unwrap_or_default();
         cx.ui.answer(

@@ -75,7 +75,7 @@ impl Scale {
                 .await?;
         }
         if app.state == AppState::Started {
-            start::wait_until_started(cx, &app.guid, &app.name).await?;
+            start::wait_until_started(cx, &app).await?;
         }
         let size = Megabytes(process.memory_in_mb);
         let said = format!(

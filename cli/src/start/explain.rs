@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_types::{InstanceState, InstanceStats};
+use api_types::{App, InstanceState, InstanceStats};
 use model::limits::Megabytes;
 
 use super::{Observed, SLACK, Verdict, unbound};
@@ -14,12 +14,12 @@ const EVIDENCE_LINES: usize = 20;
 
 pub(super) async fn explain(
     cx: &Context,
-    app: &str,
-    name: &str,
+    app: &App,
     observed: &[Observed],
     verdict: &Verdict,
     limit: Duration,
 ) -> CliError {
+    let name = &app.name;
     let said = |instance: &&InstanceStats| {
         !instance
             .details
@@ -66,10 +66,10 @@ pub(super) async fn explain(
         }
     }
     if error.evidence.is_empty() && *verdict != Verdict::NoRoom {
-        error = error.lines(last_output(cx, app).await);
+        error = error.lines(last_output(cx, &app.guid).await);
     }
     if error.code == "E-CRASH" {
-        error = unbound::with_note(cx, app, name, error).await;
+        error = unbound::with_note(cx, &app.guid, name, error).await;
     }
     if error.hints.is_empty() {
         let memory = instance.and_then(|instance| instance.mem_quota);

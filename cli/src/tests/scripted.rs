@@ -49,6 +49,8 @@ struct Rule {
     start: String,
     status: u16,
     body: Value,
+    /// It holds for one call.
+    once: bool,
 }
 
 pub(super) struct Server {
@@ -109,11 +111,21 @@ impl Server {
         self.failing(start, 200, body)
     }
 
+    /// Answers the next call so, and later ones by the rules after this one.
+    pub(super) fn answering_once(self, start: &str, body: Value) -> Self {
+        self.ruled(start, 200, body, true)
+    }
+
     pub(super) fn failing(self, start: &str, status: u16, body: Value) -> Self {
+        self.ruled(start, status, body, false)
+    }
+
+    fn ruled(self, start: &str, status: u16, body: Value, once: bool) -> Self {
         self.state.rules.lock().expect("rules").push(Rule {
             start: start.into(),
             status,
             body,
+            once,
         });
         self
     }
@@ -201,15 +213,16 @@ fn answer(call: &Received, state: &State) -> (u16, String, Value) {
         let entry = json!({"code": 1000, "title": "CF-InvalidAuthToken", "detail": detail});
         return (401, String::new(), json!({"errors": [entry]}));
     }
-    if let Some(rule) = state
-        .rules
-        .lock()
-        .expect("rules")
-        .iter()
-        .find(|rule| line.starts_with(&rule.start))
-    {
-        return (rule.status, String::new(), rule.body.clone());
+    let mut rules = state.rules.lock().expect("rules");
+    if let Some(at) = rules.iter().position(|rule| line.starts_with(&rule.start)) {
+        let rule = if rules[at].once {
+            rules.remove(at)
+        } else {
+            rules[at].clone()
+        };
+        return (rule.status, String::new(), rule.body);
     }
+    drop(rules);
     let url = state.url.get().expect("set at the start");
     let link = |path: &str| json!({"href": format!("{url}{path}")});
     let app = |guid: &str, name: &str| json!({"guid": guid, "name": name, "state": "STOPPED"});
@@ -274,6 +287,7 @@ fn answer(call: &Received, state: &State) -> (u16, String, Value) {
             json!({"resources": [{"guid": "r", "version": 1}]})
         }
         ("GET", path) if path.starts_with("/logs/") => json!({"envelopes": {"batch": []}}),
+        ("GET", "/v3/deployments") => json!({"resources": []}),
         ("GET", "/v3/info") => json!({"custom": {"isolation": "container"}}),
         _ => {
             return (
