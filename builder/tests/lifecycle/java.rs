@@ -417,7 +417,7 @@ fn the_runtime_is_one_layer_for_all_apps() {
 }
 
 #[test]
-fn maven_reads_the_hosts_settings_and_a_wrapper_that_fails_gives_way() {
+fn maven_reads_the_hosts_settings_and_the_projects_and_a_wrapper_that_fails_gives_way() {
     let main =
         "class Main { public static void main(String[] a) { System.out.println(\"built\"); } }";
     let files = [
@@ -436,6 +436,21 @@ fn maven_reads_the_hosts_settings_and_a_wrapper_that_fails_gives_way() {
             .any(|line| line.contains("settings file.xml")),
         "{last_lines:?}"
     );
+
+    let site = Site::with_maven_settings("<settings/>");
+    let named = "<settings><profiles><profile><id>own</id><properties><named>by-the-projects-settings</named></properties></profile>\
+        </profiles><activeProfiles><activeProfile>own</activeProfile></activeProfiles></settings>";
+    let own = [
+        (
+            "pom.xml",
+            pom("<build><finalName>${named}</finalName></build>"),
+        ),
+        files[1].clone(),
+        (".mvn/maven.config", "-s\n.mvn/settings.xml\n".into()),
+        (".mvn/settings.xml", named.into()),
+    ];
+    let web = &site.build(&own).image().process_types["web"];
+    assert!(web.contains("by-the-projects-settings.jar"), "{web}");
 
     let wrapper = ("mvnw", "echo no distribution here; exit 1".to_owned());
     let site = Site::with_maven_settings("<settings/>");

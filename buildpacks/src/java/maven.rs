@@ -177,8 +177,9 @@ fn run(
     let (program, name) = program(context, &surroundings)?;
     let mut command = surroundings.command(context, &program);
     command.args(["-B", "-ntp", "-Dstyle.color=never"]);
+    // As the installation's settings, beside which a project may name its own in `.mvn/maven.config`.
     if let Some(settings) = &context.maven_settings {
-        command.arg("-s").arg(settings);
+        command.arg("-gs").arg(settings);
     }
     let mut repository = OsString::from("-Dmaven.repo.local=");
     repository.push(context.cache.join("m2"));
