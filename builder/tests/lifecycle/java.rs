@@ -19,6 +19,7 @@ const MAIN: &str = "package demo;
 public class Main {
     public static void main(String[] args) {
         System.out.println(\"caf\u{e9} \" + System.getenv(\"MONGODB_URI\") + \" max \" + Runtime.getRuntime().maxMemory() / 1048576);
+        System.out.println(\"number \" + java.text.NumberFormat.getInstance(java.util.Locale.GERMANY).format(1234.5));
         System.out.println(\"shared \" + java.lang.management.ManagementFactory.getRuntimeMXBean().getVmName());
     }
 }
@@ -57,6 +58,7 @@ fn a_pom_and_one_class_run_and_the_same_source_gives_the_same_app_layer() {
         said.contains("caf\u{e9} mongodb://a:b@c/\u{e9}?x=$HOME&y='\"\n max 1"),
         "{said}"
     );
+    assert!(said.contains("number 1.234,5\n"), "{said}");
 
     let second = Site::new();
     let again = second.build(&files).image();

@@ -28,6 +28,7 @@ const MODULES: &[&str] = &[
     "jdk.httpserver",
     "jdk.jdwp.agent",
     "jdk.jfr",
+    "jdk.localedata",
     "jdk.management",
     "jdk.management.agent",
     "jdk.naming.dns",
