@@ -125,7 +125,10 @@ impl Buildpack for Java {
         let project = (kind == Kind::Maven)
             .then(|| maven::Project::read(&context.source))
             .transpose()?;
-        let wanted = jdk::Wanted::find(context, project.as_ref().map(|project| &project.pom));
+        let wanted = jdk::Wanted::find(
+            context,
+            project.as_ref().and_then(maven::Project::java_version),
+        );
         let compiles = matches!(kind, Kind::Maven | Kind::PlainSources);
         let jdk = jdk::choose(&jdk::installed(context), wanted.as_ref(), compiles)?;
         let detected = format!("{}, Java {}", kind.describe(), jdk.major);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::pom::Pom;
 use crate::contract::{BuildContext, BuildFailure};
 use crate::output::Output;
 use crate::source::read_text;
@@ -107,15 +106,13 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn find(context: &BuildContext<'_>, pom: Option<&Pom>) -> Option<Self> {
+    /// `pom` is what a Maven project compiles for.
+    pub(super) fn find(context: &BuildContext<'_>, pom: Option<u32>) -> Option<Self> {
         let env = context.var("BP_JVM_VERSION").and_then(major);
         let properties = context.source.text("system.properties", 64 * 1024);
         let system = properties
             .as_deref()
             .and_then(|text| property(text, "java.runtime.version"))
-            .and_then(major);
-        let pom = pom
-            .and_then(|pom| pom.java_version.as_deref())
             .and_then(major);
         None.or(env.map(|major| Self {
             major,
@@ -176,7 +173,7 @@ pub(super) fn choose(
 }
 
 /// The version of the language or of a JDK: 8 for `1.8`, 17 for `17.0.2`, `17.*`, `17.x`, `>=17` or `openjdk-17`.
-fn major(text: &str) -> Option<u32> {
+pub(super) fn major(text: &str) -> Option<u32> {
     let text = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     let text = text.strip_prefix("1.").unwrap_or(text);
     let digits = text.split(|c: char| !c.is_ascii_digit()).next()?;

@@ -8,7 +8,7 @@ use std::process::Command;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::Built;
-use super::jdk::Jdk;
+use super::jdk::{self, Jdk};
 use super::pom::Pom;
 use crate::command;
 use crate::contract::{BuildContext, BuildFailure};
@@ -78,6 +78,15 @@ impl Project {
 
     fn bundles_itself(&self) -> bool {
         self.modules.iter().any(|(_, pom)| pom.bundles_itself())
+    }
+
+    /// The newest major version that a module compiles for.
+    pub(super) fn java_version(&self) -> Option<u32> {
+        let stated = self
+            .modules
+            .iter()
+            .filter_map(|(_, pom)| pom.java_version.as_deref());
+        stated.filter_map(jdk::major).max()
     }
 
     fn copies_itself(&self) -> bool {
@@ -377,6 +386,21 @@ mod tests {
             .map(|(folder, _)| folder.to_str().expect("text"))
             .collect();
         assert_eq!(folders, ["", "core", "web"]);
+    }
+
+    #[test]
+    fn all_modules_can_be_compiled_with_the_projects_java_version() {
+        let module = |version: &str| {
+            let properties = format!("<java.version>{version}</java.version>");
+            let text = format!("<project><properties>{properties}</properties></project>");
+            (PathBuf::from(version), Pom::parse(&text).expect("parses"))
+        };
+        let modules = ["17", "1.8", "21", "${unknown}"].map(module).to_vec();
+        let project = Project {
+            pom: modules[0].1.clone(),
+            modules,
+        };
+        assert_eq!(project.java_version(), Some(21));
     }
 
     #[test]
