@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// Most folders above a file that is found by a search.
+pub(crate) const MAX_DEPTH: usize = 40;
+
 /// The source's folder and the names at its root.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -71,12 +74,12 @@ impl Source {
         read_text(&self.root.join(path), max_bytes)
     }
 
-    /// Files below `folder` whose name ends in `suffix`, at most eight folders deep, sorted, at most `limit`. Hidden
-    /// folders are left out, and links to folders are not followed.
+    /// Files below `folder` whose name ends in `suffix`, sorted, at most `limit`. Hidden folders and those below 40 others
+    /// are left out, and links to folders are not followed.
     #[must_use]
     pub fn find(&self, folder: &str, suffix: &str, limit: usize) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        walk(&self.root.join(folder), 8, &mut |path| {
+        walk(&self.root.join(folder), MAX_DEPTH, &mut |path| {
             if path.to_string_lossy().ends_with(suffix) {
                 found.push(path.to_owned());
             }

@@ -314,7 +314,7 @@ fn several_main_classes_are_refused_by_name_until_one_is_chosen() {
 fn plain_source_files_are_compiled_and_run() {
     let files = [
         ("Main.java", "public class Main { public static void main(String[] a) { System.out.println(\"plain \" + lib.Lib.X); } }".to_owned()),
-        ("src/lib/Lib.java", "package lib; public class Lib { public static final String X = \"\u{fc}\"; }".into()),
+        ("src/main/java/com/example/one/two/three/four/lib/Lib.java", "package lib; public class Lib { public static final String X = \"\u{fc}\"; }".into()),
     ];
     let site = Site::new();
     let image = site.build(&files).image();

@@ -5,11 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use super::class_file::{ClassFile, Main};
-use crate::source::walk;
+use crate::source::{MAX_DEPTH, walk};
 
 const MAX_CLASSES: usize = 50_000;
 const MAX_CLASS_BYTES: u64 = 4 * 1024 * 1024;
-const MAX_DEPTH: usize = 40;
 
 /// Names of the classes with a main method below a folder of classes, sorted. Classes inside others are left out. Where
 /// none has a static main method, those that only Java 25 starts are given.
