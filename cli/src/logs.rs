@@ -69,6 +69,14 @@ impl<'a> LogReader<'a> {
     }
 }
 
+/// What a [`Tail`] reads at once.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) lines: Vec<Envelope>,
+    /// More may be there already: as much came as one answer holds.
+    pub(crate) full: bool,
+}
+
 /// A place in the logs that moves on. Lines that arrive a little late are not lost, and none is given twice.
 #[derive(Debug)]
 pub(crate) struct Tail {
@@ -98,7 +106,7 @@ impl Tail {
     }
 
     /// What came since the last call.
-    pub(crate) async fn next(&mut self, reader: &LogReader<'_>) -> Outcome<Vec<Envelope>> {
+    pub(crate) async fn next(&mut self, reader: &LogReader<'_>) -> Outcome<Batch> {
         let batch = reader.since(self.from()).await?;
         let full = batch.len() >= MAX_LINES;
         Ok(self.take(batch, full))
@@ -108,7 +116,8 @@ impl Tail {
         self.start.max(self.newest.saturating_sub(OVERLAP_NS))
     }
 
-    fn take(&mut self, batch: Vec<Envelope>, full: bool) -> Vec<Envelope> {
+    fn take(&mut self, batch: Vec<Envelope>, full: bool) -> Batch {
+        let before = self.from();
         let fresh: Vec<_> = batch
             .into_iter()
             .filter(|line| self.seen.insert((line.timestamp, fingerprint(line))))
@@ -122,7 +131,11 @@ impl Tail {
         }
         let from = self.from();
         self.seen.retain(|(time, _)| *time >= from);
-        fresh
+        Batch {
+            lines: fresh,
+            // Another answer from the same place would be the same.
+            full: full && from > before,
+        }
     }
 }
 
@@ -222,7 +235,7 @@ mod tests {
         let second = 1_000_000_000;
         let mut tail = Tail::after(100 * second);
         assert_eq!(
-            texts(&tail.take(vec![line(105 * second, "b")], false)),
+            texts(&tail.take(vec![line(105 * second, "b")], false).lines),
             ["b"]
         );
         let again = vec![
@@ -230,7 +243,7 @@ mod tests {
             line(105 * second, "b"),
             line(105 * second, "same time"),
         ];
-        assert_eq!(texts(&tail.take(again, false)), ["late", "same time"]);
+        assert_eq!(texts(&tail.take(again, false).lines), ["late", "same time"]);
         assert_eq!(tail.from(), 103 * second);
         assert!(
             Tail::after(100).from() > 100,
@@ -241,8 +254,16 @@ mod tests {
     #[test]
     fn a_full_answer_moves_the_place_on() {
         let mut tail = Tail::after(0);
-        tail.take((1..=1000).map(|n| line(n, "x")).collect(), true);
+        assert!(
+            tail.take((1..=1000).map(|n| line(n, "x")).collect(), true)
+                .full
+        );
         assert_eq!(tail.from(), 1000);
+        let at_once = |n: i32| line(1000, &n.to_string());
+        assert!(
+            !tail.take((1..=1000).map(at_once).collect(), true).full,
+            "reading on would not end"
+        );
     }
 
     #[test]

@@ -74,6 +74,9 @@ fn short(guid: &str) -> &str {
     guid.get(..8).unwrap_or(guid)
 }
 
+/// Reads of the log after a build's end: the app's own lines come along, and may never end.
+const MAX_LAST_READS: u32 = 20;
+
 /// The build's lines in the app's log. A log that cannot be read does not fail the build.
 struct Output<'a> {
     reader: Option<(LogReader<'a>, Tail)>,
@@ -103,13 +106,13 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Prints what is new; says whether anything was.
+    /// Prints what is new; says whether more may be there already.
     async fn print(&mut self, cx: &Context) -> Outcome<bool> {
         let Some((reader, tail)) = &mut self.reader else {
             return Ok(false);
         };
-        let lines = match tail.next(reader).await {
-            Ok(lines) => lines,
+        let batch = match tail.next(reader).await {
+            Ok(batch) => batch,
             Err(error) if self.failures >= MAX_LOG_FAILURES => {
                 cx.ui.warn(format!(
                     "the build's output cannot be shown any more: {}",
@@ -124,9 +127,7 @@ impl<'a> Output<'a> {
             }
         };
         self.failures = 0;
-        let mut any = false;
-        for line in lines.iter().filter(|line| source(line) == "STG") {
-            any = true;
+        for line in batch.lines.iter().filter(|line| source(line) == "STG") {
             let text = text(line);
             cx.ui.event(
                 "build.log",
@@ -138,12 +139,12 @@ impl<'a> Output<'a> {
             }
             self.last_lines.push(text);
         }
-        Ok(any)
+        Ok(batch.full)
     }
 
     /// The rest, after the build has ended.
     async fn drain(&mut self, cx: &Context) -> Outcome {
-        for _ in 0..20 {
+        for _ in 0..MAX_LAST_READS {
             if !self.print(cx).await? {
                 break;
             }

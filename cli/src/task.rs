@@ -79,11 +79,11 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Prints what came since the last call, and says whether there was anything. Lines are worth less than the task's end:
-    /// where they cannot be read, waiting goes on.
+    /// Prints what came since the last call, and says whether more may be there already. Lines are worth less than the task's
+    /// end: where they cannot be read, waiting goes on.
     async fn print_new(&mut self, task: &Task) -> Outcome<bool> {
-        let lines = match self.tail.next(&self.reader).await {
-            Ok(lines) => lines,
+        let batch = match self.tail.next(&self.reader).await {
+            Ok(batch) => batch,
             Err(error) => {
                 self.cx.ui.warn(format!(
                     "the task's lines cannot be read: {}",
@@ -92,10 +92,10 @@ impl<'a> Follower<'a> {
                 return Ok(false);
             }
         };
-        for line in lines.iter().filter(|line| is_of(line, task)) {
+        for line in batch.lines.iter().filter(|line| is_of(line, task)) {
             self.print(line)?;
         }
-        Ok(!lines.is_empty())
+        Ok(batch.full)
     }
 
     fn print(&self, line: &Envelope) -> Outcome {

@@ -46,9 +46,9 @@ impl Logs {
         let mut failures = 0;
         loop {
             match tail.next(&reader).await {
-                Ok(lines) => {
+                Ok(batch) => {
                     failures = 0;
-                    print(cx, &lines)?;
+                    print(cx, &batch.lines)?;
                 }
                 Err(error) if failures + 1 >= MAX_FAILURES || error.code == "E-LOGIN" => {
                     return Err(error);

@@ -179,6 +179,30 @@ async fn a_failed_build_ends_with_10_and_its_cause() {
 }
 
 #[tokio::test]
+async fn the_last_lines_of_a_build_are_found_behind_those_of_the_app() {
+    let line = |time: u32, source: &str, text: &str| json!({"timestamp": time.to_string(), "tags": {"source_type": source}, "log": {"payload": text}});
+    let batch = |lines: Vec<serde_json::Value>| json!({"envelopes": {"batch": lines}});
+    let of_app = (1..=1000).map(|time| line(time, "APP/PROC/WEB", "aGk="));
+    let logs = "GET /logs/api/v1/read/app-1";
+    let home = Home::with(
+        Server::pushing()
+            .answering(
+                "GET /v3/builds/build-1",
+                json!({"guid": "build-1", "state": "FAILED", "error": "StagingError - mvn ended with 1"}),
+            )
+            .answering_once(logs, batch(vec![]))
+            .answering_once(logs, batch(vec![]))
+            .answering_once(logs, batch(of_app.collect()))
+            .answering_once(logs, batch(vec![line(1001, "STG", "bm8gc3BhY2U=")])),
+    );
+    let cx = home.open().await.expect("logged in");
+    let error = push::push(&cx, &options(&app_folder()))
+        .await
+        .expect_err("failed");
+    assert_eq!(error.evidence, ["no space"]);
+}
+
+#[tokio::test]
 async fn an_app_that_crashes_ends_with_11_and_its_last_output() {
     let stats = json!({"resources": [{"type": "web", "index": 0, "state": "CRASHED", "details": "web/0 exited with 1 after 0.8 s"}]});
     let line = json!({"timestamp": "1", "source_id": "app-1", "instance_id": "0", "tags": {"source_type": "APP/PROC/WEB"},

@@ -104,6 +104,26 @@ async fn waiting_ends_as_the_task_did() {
 }
 
 #[tokio::test]
+async fn waiting_does_not_go_on_while_the_app_prints() {
+    let printed = |time: u32| {
+        json!({"envelopes": {"batch": [{"timestamp": time.to_string(), "tags": {"source_type": "APP/PROC/WEB"},
+            "log": {"payload": "aGk="}}]}})
+    };
+    let mut server = server().answering("GET /v3/tasks/task-1", task("SUCCEEDED", Value::Null));
+    for time in 1..=8 {
+        server = server.answering_once("GET /logs/api/v1/read/app-1", printed(time));
+    }
+    let waiting = RunTask {
+        wait: true,
+        ..run_task()
+    };
+    let (outcome, calls) = run(server, waiting).await;
+    outcome.expect("succeeded");
+    let reads = calls.iter().filter(|call| call.line().contains("/logs/"));
+    assert_eq!(reads.count(), 2, "before the task, and after its end");
+}
+
+#[tokio::test]
 async fn a_task_is_found_by_its_number_and_ended() {
     let found = json!({"resources": [task("RUNNING", Value::Null)]});
     let server = Server::pushing()
