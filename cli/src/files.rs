@@ -15,10 +15,23 @@ use crate::error::{CliError, Exit, Outcome};
 
 pub(crate) use pack::pack;
 
-/// More entries are refused, here as by the server.
-pub(crate) const MAX_FILES: usize = 100_000;
 /// Cloud Foundry's limit of a package.
-pub(crate) const MAX_PACKAGE_BYTES: u64 = 1 << 30;
+const MAX_PACKAGE_BYTES: u64 = 1 << 30;
+/// What to do about files that are too many or too large.
+const LESS: &str = "name what the app does not need in .cfignore (target, node_modules, …)";
+
+/// More is refused, here as by the server.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    entries: usize,
+    /// Of all files together.
+    bytes: u64,
+}
+
+const LIMITS: Limits = Limits {
+    entries: 100_000,
+    bytes: 4 << 30,
+};
 
 /// What is pushed.
 #[derive(Debug)]
@@ -70,19 +83,19 @@ impl Entry {
 impl FileSet {
     /// Reads a folder, or an archive.
     pub(crate) fn gather(path: &Path) -> Outcome<Self> {
-        Self::gather_up_to(path, MAX_FILES)
+        Self::gather_within(path, LIMITS)
     }
 
-    fn gather_up_to(path: &Path, limit: usize) -> Outcome<Self> {
+    fn gather_within(path: &Path, limits: Limits) -> Outcome<Self> {
         let info = std::fs::metadata(path).map_err(|error| {
             CliError::file(path, "read", &error)
                 .exiting(Exit::Usage)
                 .hint("slipway push -p FOLDER_OR_JAR")
         })?;
         let mut set = if info.is_dir() {
-            tree::gather(path, limit)?
+            tree::gather(path, limits)?
         } else {
-            archive::gather(path, limit)?
+            archive::gather(path, limits)?
         };
         if set.entries.is_empty() {
             let error = CliError::new(
@@ -141,11 +154,24 @@ impl FileSet {
     }
 }
 
-fn too_many(place: &Path, limit: usize) -> CliError {
-    let message = format!("{} holds more than {limit} files", place.display());
-    CliError::new("E-FILES", Exit::Usage, message)
-        .hint("name what the app does not need in .cfignore (target, node_modules, …)")
-        .hint("slipway push -p FOLDER_OR_JAR")
+impl Limits {
+    fn too_many(self, place: &Path) -> CliError {
+        let message = format!("{} holds more than {} files", place.display(), self.entries);
+        CliError::new("E-FILES", Exit::Usage, message)
+            .hint(LESS)
+            .hint("slipway push -p FOLDER_OR_JAR")
+    }
+
+    fn too_large(self, place: &Path) -> CliError {
+        let message = format!(
+            "the files in {} have more than {}, which is the most that is taken",
+            place.display(),
+            crate::ui::size(self.bytes)
+        );
+        CliError::new("E-TOOLARGE", Exit::Usage, message)
+            .hint(LESS)
+            .hint("slipway push -p FOLDER_OR_JAR")
+    }
 }
 
 fn sha1_of(mut reader: impl std::io::Read, buffer: &mut [u8]) -> std::io::Result<(u64, String)> {

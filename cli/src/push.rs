@@ -54,10 +54,14 @@ pub(crate) async fn push(cx: &Context, options: &PushOptions) -> Outcome {
     cx.ui.begin_stream();
     let mut started = Instant::now();
     let plan = plan::make(options)?;
-    let sets = gather(&plan).await?;
     let target = cx.target().await?;
-    for (planned, files) in plan.apps.iter().zip(&sets) {
-        report::begin(cx, &plan, planned, files, target)?;
+    let mut sets = Vec::new();
+    // The files of all apps are read before anything is created, so that what is wrong with them costs nothing.
+    for planned in &plan.apps {
+        report::begin(cx, planned, target);
+        let files = gather(planned).await?;
+        report::files(cx, &plan, planned, &files, target)?;
+        sets.push(files);
     }
     apply::manifest(cx, &plan).await?;
     let apps = apply::pushed_apps(cx, &plan).await?;
@@ -68,17 +72,11 @@ pub(crate) async fn push(cx: &Context, options: &PushOptions) -> Outcome {
     Ok(())
 }
 
-/// Reads the files of all apps before anything is created, so that what is wrong with them costs nothing.
-async fn gather(plan: &Plan) -> Outcome<Vec<FileSet>> {
-    let mut sets = Vec::new();
-    for app in &plan.apps {
-        let path = app.path.clone();
-        let set = tokio::task::spawn_blocking(move || FileSet::gather(&path)).await;
-        sets.push(
-            set.map_err(|error| CliError::other(format!("reading the files failed: {error}")))??,
-        );
-    }
-    Ok(sets)
+async fn gather(app: &PlannedApp) -> Outcome<FileSet> {
+    let path = app.path.clone();
+    tokio::task::spawn_blocking(move || FileSet::gather(&path))
+        .await
+        .map_err(|error| CliError::other(format!("reading the files failed: {error}")))?
 }
 
 async fn push_app(

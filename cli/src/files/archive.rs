@@ -8,7 +8,7 @@ use zip::ZipArchive;
 
 use super::ignored::Ignored;
 use super::tree::stays_inside;
-use super::{Entry, FileSet, Kind, Origin, sha1_of, too_many};
+use super::{Entry, FileSet, Kind, Limits, Origin, sha1_of};
 use crate::error::{CliError, Exit, Outcome};
 
 /// `cf` gives every file of an archive this mode, so that start scripts in it can run.
@@ -33,14 +33,15 @@ pub(super) fn broken(path: &Path, error: &zip::result::ZipError) -> CliError {
         .hint("slipway push -p FOLDER_OR_JAR")
 }
 
-pub(super) fn gather(path: &Path, limit: usize) -> Outcome<FileSet> {
+pub(super) fn gather(path: &Path, limits: Limits) -> Outcome<FileSet> {
     let mut archive = open(path)?;
-    if archive.len() > limit {
-        return Err(too_many(path, limit));
+    if archive.len() > limits.entries {
+        return Err(limits.too_many(path));
     }
     let ignored = Ignored::new(&rules(&mut archive, path)?)?;
     let mut entries = Vec::new();
     let mut folders = Vec::new();
+    let mut left = limits.bytes;
     let mut buffer = vec![0; 128 * 1024];
     for index in 0..archive.len() {
         let mut file = archive
@@ -85,8 +86,12 @@ pub(super) fn gather(path: &Path, limit: usize) -> Outcome<FileSet> {
                 kind: Kind::Link { target },
             });
         } else {
-            let (size, sha1) = sha1_of(&mut file, &mut buffer)
+            // What the archive says of its sizes may be wrong by any measure.
+            let (size, sha1) = sha1_of(file.take(left.saturating_add(1)), &mut buffer)
                 .map_err(|error| CliError::file(path, "unpack", &error))?;
+            left = left
+                .checked_sub(size)
+                .ok_or_else(|| limits.too_large(path))?;
             entries.push(Entry {
                 path: name,
                 mode: FILE_MODE,

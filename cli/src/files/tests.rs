@@ -177,17 +177,47 @@ fn what_cannot_be_pushed_says_so() {
     );
 }
 
+fn up_to(entries: usize) -> Limits {
+    Limits { entries, ..LIMITS }
+}
+
+#[test]
+fn more_bytes_than_the_limit_are_neither_read_nor_packed() {
+    let ten = folder(&[("a/1", "12345"), ("b", "12345")]);
+    let set = FileSet::gather(ten.path()).expect("gathered");
+    let (mut file, length) = pack(&set, |_| true).expect("packed");
+    let mut bytes = Vec::new();
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .expect("read");
+    let outside = tempfile::tempdir().expect("a folder");
+    let zip = outside.path().join("app.zip");
+    fs::write(&zip, bytes).expect("written");
+    for place in [ten.path(), &zip] {
+        let within = |bytes| FileSet::gather_within(place, Limits { bytes, ..LIMITS });
+        assert_eq!(within(10).expect("just enough").bytes(), 10);
+        let error = within(9).expect_err("too much");
+        assert_eq!((error.code.as_str(), error.exit_code()), ("E-TOOLARGE", 2));
+    }
+    let packed = pack::pack_within(&set, |_| true, length).expect("just enough");
+    assert_eq!(packed.1, length);
+    for less in [length - 1, length / 2, 40, 1] {
+        let error = pack::pack_within(&set, |_| true, less).expect_err("too much");
+        assert_eq!((error.code.as_str(), error.exit_code()), ("E-TOOLARGE", 2));
+    }
+}
+
 #[test]
 fn more_than_the_limit_is_refused_before_anything_is_sent() {
     let four = folder(&[("a/1", ""), ("a/2", ""), ("b/3", ""), ("c/", "")]);
     assert_eq!(
-        FileSet::gather_up_to(four.path(), 4)
+        FileSet::gather_within(four.path(), up_to(4))
             .expect("just enough")
             .entries
             .len(),
         4
     );
-    let error = FileSet::gather_up_to(four.path(), 3).expect_err("too many");
+    let error = FileSet::gather_within(four.path(), up_to(3)).expect_err("too many");
     assert!(
         error.message.contains("more than 3 files") && error.exit_code() == 2,
         "{error}"
@@ -202,14 +232,14 @@ fn more_than_the_limit_is_refused_before_anything_is_sent() {
     }
     writer.finish().expect("finished");
     assert_eq!(
-        FileSet::gather_up_to(&path, 3)
+        FileSet::gather_within(&path, up_to(3))
             .expect("just enough")
             .entries
             .len(),
         3
     );
     assert_eq!(
-        FileSet::gather_up_to(&path, 2)
+        FileSet::gather_within(&path, up_to(2))
             .expect_err("too many")
             .exit_code(),
         2

@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::ignored::Ignored;
-use super::{Entry, FileSet, Kind, Origin, sha1_of, too_many};
+use super::{Entry, FileSet, Kind, Limits, Origin, sha1_of};
 use crate::error::{CliError, Exit, Outcome};
 
 const MAX_DEPTH: usize = 100;
 
-pub(super) fn gather(folder: &Path, limit: usize) -> Outcome<FileSet> {
+pub(super) fn gather(folder: &Path, limits: Limits) -> Outcome<FileSet> {
     let root = folder
         .canonicalize()
         .map_err(|error| CliError::file(folder, "read", &error))?;
@@ -25,7 +25,8 @@ pub(super) fn gather(folder: &Path, limit: usize) -> Outcome<FileSet> {
         root: root.clone(),
         ignored: Ignored::new(&rules)?,
         entries: vec![],
-        limit,
+        limits,
+        bytes: 0,
         buffer: vec![0; 128 * 1024],
     };
     walk.folder(Path::new(""), 0)?;
@@ -39,7 +40,9 @@ struct Walk {
     root: PathBuf,
     ignored: Ignored,
     entries: Vec<Entry>,
-    limit: usize,
+    limits: Limits,
+    /// Of the files so far.
+    bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -80,6 +83,11 @@ impl Walk {
                 let target = self.inside(&inner, &target)?;
                 self.push(&inner, mode, Kind::Link { target })?;
             } else if info.is_file() {
+                // Before the file is read, which takes long where it is large.
+                self.bytes = self.bytes.saturating_add(info.len());
+                if self.bytes > self.limits.bytes {
+                    return Err(self.limits.too_large(&self.root));
+                }
                 let file = fs::File::open(&full).map_err(|error| unreadable(&full, &error))?;
                 let (size, sha1) =
                     sha1_of(file, &mut self.buffer).map_err(|error| unreadable(&full, &error))?;
@@ -103,8 +111,8 @@ impl Walk {
             return Err(CliError::new("E-FILES", Exit::Usage, message)
                 .hint("rename it, or name it in .cfignore"));
         };
-        if self.entries.len() >= self.limit {
-            return Err(too_many(&self.root, self.limit));
+        if self.entries.len() >= self.limits.entries {
+            return Err(self.limits.too_many(&self.root));
         }
         self.entries.push(Entry {
             path: path.to_owned(),

@@ -13,7 +13,20 @@ use crate::context::{Context, Target};
 use crate::error::Outcome;
 use crate::files::{FileSet, Origin};
 
-pub(super) fn begin(
+/// What is known before the files are read, which may take a while.
+pub(super) fn begin(cx: &Context, app: &PlannedApp, target: &Target) {
+    let (org, space) = (&target.org.name, &target.space.name);
+    cx.ui.step(
+        "app",
+        format!(
+            "{}  {}  org {org} / space {space}",
+            app.name.bold(),
+            dim(format!("({})", app.name_reason))
+        ),
+    );
+}
+
+pub(super) fn files(
     cx: &Context,
     plan: &Plan,
     app: &PlannedApp,
@@ -29,14 +42,6 @@ pub(super) fn begin(
         json!({"app": app.name, "org": org, "space": space, "path": path, "files": files.files(), "bytes": files.bytes(),
                "manifest": plan.manifest_file}),
     )?;
-    cx.ui.step(
-        "app",
-        format!(
-            "{}  {}  org {org} / space {space}",
-            app.name.bold(),
-            dim(format!("({})", app.name_reason))
-        ),
-    );
     cx.ui.step(
         "from",
         format!(

@@ -15,7 +15,7 @@ use super::{dim, files_and_size};
 use crate::client::{Call, FilePart, Payload, Upload};
 use crate::context::Context;
 use crate::error::{CliError, Exit, Outcome};
-use crate::files::{Entry, FileSet, MAX_PACKAGE_BYTES, pack};
+use crate::files::{Entry, FileSet, pack};
 use crate::ui::{count, seconds, size};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -52,17 +52,6 @@ pub(super) async fn package(cx: &Context, app: &str, files: &FileSet) -> Outcome
         None
     };
     let length = file.as_ref().map_or(0, |part| part.length);
-    if length > MAX_PACKAGE_BYTES {
-        let message = format!(
-            "the files to send have {} packed; at most {} are taken",
-            size(length),
-            size(MAX_PACKAGE_BYTES)
-        );
-        let error = CliError::new("E-TOOLARGE", Exit::Usage, message);
-        return Err(
-            error.hint("name what the app does not need in .cfignore (target, node_modules, …)")
-        );
-    }
     let resources = serde_json::to_string(&matched).expect("resources are plain JSON");
     let progress = progress_bar(cx, length);
     let upload = Upload {
