@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::harness::{PERL_APP, Platform, eventually};
 
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+pub(crate) const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>com.example</groupId>
   <artifactId>plain</artifactId>
@@ -18,7 +18,7 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 "#;
 
-const MAIN: &str = r#"package com.example;
+pub(crate) const MAIN: &str = r#"package com.example;
 
 import com.sun.net.httpserver.HttpServer;
 import java.net.InetSocketAddress;

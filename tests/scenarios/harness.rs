@@ -16,6 +16,8 @@ pub(crate) const DOMAIN: &str = "apps.test";
 pub(crate) struct Platform {
     folder: TempDir,
     up: Option<Child>,
+    /// The words before the program where the platform itself is started and stopped; none but for a host of its own.
+    through: Vec<String>,
     pub(crate) front: SocketAddr,
 }
 
@@ -85,6 +87,15 @@ impl Platform {
 
     /// With its folder below `base`.
     pub(crate) fn start_in(base: &Path, args: &[&str]) -> Self {
+        Self::start_on(base, Vec::new(), args)
+    }
+
+    /// On a host that one enters through a command.
+    pub(crate) fn start_through(through: Vec<String>) -> Self {
+        Self::start_on(&std::env::temp_dir(), through, &[])
+    }
+
+    fn start_on(base: &Path, through: Vec<String>, args: &[&str]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("sw")
             .tempdir_in(base)
@@ -92,6 +103,7 @@ impl Platform {
         let mut platform = Self {
             folder,
             up: None,
+            through,
             front: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         platform.up(args);
@@ -128,7 +140,7 @@ impl Platform {
     pub(crate) fn begin_up(&mut self, args: &[&str]) {
         let log = fs::File::create(self.folder.path().join("up.log")).expect("a log");
         let child = self
-            .slipway()
+            .platform()
             .args(["up", "--data"])
             .arg(self.data())
             .args(["--listen", &self.front.to_string(), "--domain", DOMAIN])
@@ -147,7 +159,20 @@ impl Platform {
 
     /// The binary with this test's own client folder, and nothing of the developer's settings.
     pub(crate) fn slipway(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_slipway"));
+        self.clean(Command::new(env!("CARGO_BIN_EXE_slipway")))
+    }
+
+    /// The binary on the platform's host.
+    fn platform(&self) -> Command {
+        let Some((first, others)) = self.through.split_first() else {
+            return self.slipway();
+        };
+        let mut command = Command::new(first);
+        command.args(others).arg(env!("CARGO_BIN_EXE_slipway"));
+        self.clean(command)
+    }
+
+    fn clean(&self, mut command: Command) -> Command {
         for name in [
             "SLIPWAY_API",
             "SLIPWAY_TOKEN",
@@ -270,7 +295,7 @@ impl Drop for Platform {
             }
         }
         let down = self
-            .slipway()
+            .platform()
             .args(["down", "--data"])
             .arg(self.data())
             .stdin(Stdio::null())

@@ -12,5 +12,6 @@ mod life;
 mod limits;
 mod release;
 mod services;
+mod small_host;
 mod survive;
 mod tasks;
