@@ -16,6 +16,8 @@ const CONTROLLERS: [&str; 7] = [
 ];
 /// Without these there is no containing an app.
 const REQUIRED: [&str; 2] = ["memory", "pids"];
+/// The kernel's default of `pid_max`.
+const DEFAULT_PIDS: u64 = 32_768;
 /// `CF`'s full share in the kernel's units.
 const FULL_SHARES: u64 = 1024;
 
@@ -298,8 +300,29 @@ impl Hierarchy {
         if self.has("cpuset") && !self.unified {
             inherit_cpuset(&dir)?;
         }
+        if self.has("pids") {
+            write(
+                &dir.join("pids.max"),
+                &most_processes(&self.mount).to_string(),
+            )?;
+        }
         Ok(())
     }
+}
+
+/// Processes and threads that all containers may have together: three quarters of what there may be at all, so that the
+/// host can go on whatever they do.
+fn most_processes(mount: &Path) -> u64 {
+    let read =
+        |file: &Path| -> Option<u64> { std::fs::read_to_string(file).ok()?.trim().parse().ok() };
+    let bounds = [
+        PathBuf::from("/proc/sys/kernel/pid_max"),
+        PathBuf::from("/proc/sys/kernel/threads-max"),
+        // Of what this runs in itself. The host's own top has none.
+        mount.join("pids.max"),
+    ];
+    let least = bounds.iter().filter_map(|file| read(file)).min();
+    least.unwrap_or(DEFAULT_PIDS) / 4 * 3
 }
 
 /// Moves the processes at the top of a v2 hierarchy into a cgroup of their own, where that top is not the host's.
@@ -519,10 +542,13 @@ mod tests {
             controllers: controllers.into(),
         };
         let read = |path: &str| std::fs::read_to_string(mount.path().join(path)).expect("file");
+        pretend(mount.path(), &[("pids.max", "400\n")]);
         hierarchy.make_parent("parent").expect("makes it");
         // Each write replaces the one before in a plain file, where the kernel adds up.
         assert_eq!(read("cgroup.subtree_control"), "+pids");
         assert_eq!(read("parent/cgroup.subtree_control"), "+pids");
+        // Of all containers together, whatever the host would allow.
+        assert_eq!(read("parent/pids.max"), "300");
         pretend(
             &mount.path().join("parent/a"),
             &[("memory.swap.max", "max")],
