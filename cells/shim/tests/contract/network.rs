@@ -7,7 +7,9 @@ use cells_engine::linux::LinuxEngine;
 use cells_engine::{Container, Engine};
 use nlink::netlink::addr::Ipv4Address;
 use nlink::netlink::link::VethLink;
-use nlink::netlink::nftables::{BaseChain, Chain, Family, FilterHook, Policy, Priority};
+use nlink::netlink::nftables::{
+    BaseChain, Chain, Family, FilterHook, NatHook, Policy, Priority, Rule,
+};
 use nlink::netlink::route::Ipv4Route;
 use nlink::netlink::{Connection, Nftables, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -227,15 +229,18 @@ fn a_host_that_gets_its_name_server_late_gives_it_to_containers_too() {
     });
 }
 
-#[test]
-fn egress_works_where_docker_drops_what_is_forwarded() {
-    let outside = Ipv4Addr::new(198, 51, 100, 7);
-    let inside = Ipv4Addr::new(198, 51, 100, 1);
+/// Runs a case beside a network that has a server at `outside`, and no route back to any container. The host has the address
+/// `inside` there, and calls its link `link`.
+fn beside_a_world(
+    link: &'static str,
+    inside: Ipv4Addr,
+    outside: Ipv4Addr,
+    case: impl AsyncFnOnce(Bed<LinuxEngine>) + Send,
+) {
     let (tell_thread, thread_id) = mpsc::channel();
     let (tell_end, end) = tokio::sync::oneshot::channel::<()>();
     let (tell_ready, ready) = tokio::sync::oneshot::channel::<()>();
     std::thread::scope(|scope| {
-        // The world: a network of its own behind a link, with a server and no route back to any container.
         scope.spawn(move || {
             bed::in_own_network(async move || {
                 tell_thread.send(thread_of_this_network()).expect("heard");
@@ -260,73 +265,134 @@ fn egress_works_where_docker_drops_what_is_forwarded() {
             let world = thread_id.recv().expect("told");
             let kernel = Connection::<Route>::new().expect("netlink");
             kernel
-                .add_link(VethLink::new("uplink", "world").peer_netns_pid(world))
+                .add_link(VethLink::new(link, "world").peer_netns_pid(world))
                 .await
                 .expect("link");
             kernel
-                .add_address(Ipv4Address::new("uplink", inside, 24))
+                .add_address(Ipv4Address::new(link, inside, 24))
                 .await
                 .expect("address");
-            kernel.set_link_up("uplink").await.expect("up");
-            kernel
-                .add_route(Ipv4Route::default_route().gateway(outside))
-                .await
-                .expect("default route");
+            kernel.set_link_up(link).await.expect("up");
             within(ready).await.expect("the world is there");
-
-            let ask = ask_script(&outside.to_string(), 80);
-            assert_eq!(bed.run("before", &ask).await.1, "hello\n");
-
-            // What a Docker daemon does when it starts, here after the engine.
-            let firewall = Connection::<Nftables>::new().expect("netlink");
-            firewall
-                .add_table("filter", Family::Ip)
-                .await
-                .expect("table");
-            let base =
-                BaseChain::filter(FilterHook::Forward, Priority::Filter).policy(Policy::Drop);
-            let chain = Chain::new("filter", "FORWARD")
-                .expect("name")
-                .family(Family::Ip)
-                .base(base);
-            firewall.add_chain(chain).await.expect("chain");
-            assert_eq!(bed.run("after", &ask).await.1, "hello\n");
-            assert_eq!(
-                firewall
-                    .list_rules("filter", Family::Ip)
-                    .await
-                    .expect("rules")
-                    .len(),
-                2
-            );
-            bed.run("again", "true").await;
-            assert_eq!(
-                firewall
-                    .list_rules("filter", Family::Ip)
-                    .await
-                    .expect("rules")
-                    .len(),
-                2,
-                "added once"
-            );
-
-            bed.engine.uninstall().await.expect("uninstalls");
-            assert_eq!(
-                firewall
-                    .list_rules("filter", Family::Ip)
-                    .await
-                    .expect("rules")
-                    .len(),
-                0,
-                "taken out again"
-            );
-            firewall
-                .del_table("filter", Family::Ip)
-                .await
-                .expect("deleted");
-            // The bed uninstalls once more, which must not mind.
+            case(bed).await;
             tell_end.send(()).expect("heard");
         });
+    });
+}
+
+#[test]
+fn egress_works_where_docker_drops_what_is_forwarded() {
+    let outside = Ipv4Addr::new(198, 51, 100, 7);
+    let inside = Ipv4Addr::new(198, 51, 100, 1);
+    beside_a_world("uplink", inside, outside, async move |bed| {
+        let kernel = Connection::<Route>::new().expect("netlink");
+        kernel
+            .add_route(Ipv4Route::default_route().gateway(outside))
+            .await
+            .expect("default route");
+        let ask = ask_script(&outside.to_string(), 80);
+        assert_eq!(bed.run("before", &ask).await.1, "hello\n");
+
+        // What a Docker daemon does when it starts, here after the engine.
+        let firewall = Connection::<Nftables>::new().expect("netlink");
+        firewall
+            .add_table("filter", Family::Ip)
+            .await
+            .expect("table");
+        let base = BaseChain::filter(FilterHook::Forward, Priority::Filter).policy(Policy::Drop);
+        let chain = Chain::new("filter", "FORWARD")
+            .expect("name")
+            .family(Family::Ip)
+            .base(base);
+        firewall.add_chain(chain).await.expect("chain");
+        let rules = async || {
+            let rules = firewall.list_rules("filter", Family::Ip).await;
+            rules.expect("rules").len()
+        };
+        assert_eq!(bed.run("after", &ask).await.1, "hello\n");
+        assert_eq!(rules().await, 2);
+        bed.run("again", "true").await;
+        assert_eq!(rules().await, 2, "added once");
+
+        bed.engine.uninstall().await.expect("uninstalls");
+        assert_eq!(rules().await, 0, "taken out again");
+        firewall
+            .del_table("filter", Family::Ip)
+            .await
+            .expect("deleted");
+        // The bed uninstalls once more, which must not mind.
+    });
+}
+
+#[test]
+fn containers_of_others_are_reached_only_by_what_they_publish() {
+    let outside = Ipv4Addr::new(172, 17, 0, 2);
+    let inside = Ipv4Addr::new(172, 17, 0, 1);
+    for (link, want) in [
+        ("docker0", "no answer\n"),
+        ("br-0123456789ab", "no answer\n"),
+        // As a host may call its own way out.
+        ("br-lan", "hello\n"),
+    ] {
+        beside_a_world(link, inside, outside, async move |bed| {
+            let greeted = greeting((outside, 80).into()).await;
+            assert_eq!(greeted.expect("the host gets an answer"), "hello\n");
+            let (_, output) = bed
+                .run("direct", &ask_script(&outside.to_string(), 80))
+                .await;
+            assert_eq!(output, want, "{link}");
+
+            let firewall = Connection::<Nftables>::new().expect("netlink");
+            firewall
+                .add_table("others", Family::Ip)
+                .await
+                .expect("table");
+            let chain = Chain::new("others", "published")
+                .expect("name")
+                .family(Family::Ip)
+                .base(BaseChain::nat(NatHook::Prerouting, Priority::DstNat));
+            firewall.add_chain(chain).await.expect("chain");
+            let publish = Rule::new("others", "published")
+                .family(Family::Ip)
+                .match_daddr_v4(inside, 32)
+                .match_l4proto(6)
+                .match_tcp_dport(5432)
+                .dnat(outside, Some(80));
+            firewall.add_rule(publish).await.expect("rule");
+            let (_, output) = bed
+                .run("published", &ask_script(&inside.to_string(), 5432))
+                .await;
+            assert_eq!(output, "hello\n", "{link}");
+            firewall
+                .del_table("others", Family::Ip)
+                .await
+                .expect("deleted");
+        });
+    }
+}
+
+#[test]
+fn containers_together_do_not_fill_the_hosts_table_of_connections() {
+    bed::linux(async |bed| {
+        let gateway = gateway_of(&bed).await;
+        let figure = |name: &str| -> u32 {
+            let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/{name}"));
+            let text = text.expect("connections are tracked");
+            text.trim().parse().expect("a number")
+        };
+        // The part of half the table that is for connections from one port.
+        let part = figure("nf_conntrack_max") / 32;
+        let last = 10_000 + (part / 4 * 3).min(50_000);
+        let script = format!(
+            "exec perl -MSocket -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Proto => \"udp\", \
+             LocalPort => 20000) or die \"socket: $!\"; for my $port (10001..{last}) {{ send $s, \"x\", 0, \
+             sockaddr_in($port, inet_aton(\"{gateway}\")) }} print \"sent\\n\"'"
+        );
+        for name in ["one", "other"] {
+            assert_eq!(bed.run(name, &script).await.1, "sent\n");
+        }
+        let count = figure("nf_conntrack_count");
+        assert!(count <= part + 100, "{count} of {part}");
     });
 }
 

@@ -2,14 +2,16 @@
 //!
 //! What a container may do: reach the outside through the host's address; reach services of the host, by the gateway's
 //! address also those that listen on the loopback address only. What it may not: reach another container, a link-local
-//! or metadata address, or a port of the platform, or fill the host's one table of connections.
+//! or metadata address, or a port of the platform, or what other programs keep in networks of their own on this host, or
+//! fill the host's one table of connections.
 
 use std::net::Ipv4Addr;
 
 use nlink::netlink::nftables::expr::{DynsetExpr, DynsetOp, ElementStatement};
 use nlink::netlink::nftables::{
-    BaseChain, Chain, CtDirection, CtState, Family, FilterHook, NatHook, PacketField, Policy,
-    Priority, Register, Rule, Set, Transaction,
+    BaseChain, Chain, CmpOp, CtDirection, CtState, CtStatus, Expr, Family, FilterHook, MetaKey,
+    NatHook, PacketField, PayloadBase, Policy, Priority, Register, Rule, Set, SetKeyType,
+    Transaction,
 };
 use nlink::netlink::{Connection, Nftables};
 
@@ -29,11 +31,54 @@ const METADATA: [Ipv4Addr; 2] = [
 const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 const WIRE_SERVER_PORTS: [u16; 2] = [80, 32_526];
 
+/// How the names of links begin that lead to containers and machines of others on this host.
+const FOREIGN_LINKS: [&str; 6] = ["docker", "podman", "cni-podman", "virbr", "lxcbr", "lxdbr"];
+/// A network that somebody made in Docker has a link with twelve digits after this, which fills a name. Shorter ones may
+/// be the host's own way out.
+const FOREIGN_BRIDGE: &[u8] = b"br-";
+/// Bytes of a link's name, as the kernel compares it.
+const LINK_NAME: usize = 16;
+
 /// The set of addresses from which connections were made, with how many each has now.
 const FLOWS: &str = "flows";
-/// Connections that one container may have outwards at a time: as many as a process may have open files. The host's table
-/// holds 262,144 for all, by default, and no new connection of anybody once it is full.
+/// The same for all containers together, in parts.
+const ALL_FLOWS: &str = "all-flows";
+/// Connections that one container may have outwards at a time: as many as a process may have open files.
 const MAX_FLOWS: u32 = 16_384;
+/// The kernel looks through a count for what has ended, so one count of all would make every connection slow. The parts go
+/// by four bits of the port that a connection begins at; the lowest bit is no part of them, as `connect` prefers even ones.
+const PARTS: u32 = 16;
+const PART_OF_PORT: u8 = 0b0001_1110;
+const TABLE_SIZE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+const USUAL_TABLE_SIZE: u32 = 262_144;
+
+/// How many connections there may be at a time. Once the host's table is full, nobody on the host gets a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    one_container: u32,
+    /// Of all containers.
+    each_part: u32,
+}
+
+impl Bounds {
+    /// An eighth of the host's table for one container, half of it for all.
+    fn within(table_size: u32) -> Self {
+        Self {
+            one_container: (table_size / 8).clamp(1, MAX_FLOWS),
+            each_part: (table_size / 2 / PARTS).max(1),
+        }
+    }
+
+    /// The size that the kernel has chosen by the host's memory. Absent until something is tracked.
+    fn of_host() -> Self {
+        let size = std::fs::read_to_string(TABLE_SIZE).ok();
+        match size.and_then(|size| size.trim().parse().ok()) {
+            // Without a bound.
+            Some(0) => Self::within(u32::MAX),
+            size => Self::within(size.unwrap_or(USUAL_TABLE_SIZE)),
+        }
+    }
+}
 
 pub(super) struct Rules<'a> {
     pub(super) names: &'a Names,
@@ -46,16 +91,23 @@ pub(super) struct Rules<'a> {
 
 /// Replaces the table in one transaction, so that no packet meets half of it.
 pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
-    let Err(error) = install_with(rules, true).await else {
-        return Ok(());
+    let bounds = Bounds::of_host();
+    let Err(error) = install_with(rules, Some(bounds)).await else {
+        // The first rules that ask for tracking may have brought it into the kernel.
+        let known = Bounds::of_host();
+        return if known == bounds {
+            Ok(())
+        } else {
+            install_with(rules, Some(known)).await
+        };
     };
     // Kernels can be built without the part that counts.
-    install_with(rules, false).await?;
-    tracing::warn!(%error, "connections of a container are not limited in number");
+    install_with(rules, None).await?;
+    tracing::warn!(%error, "connections of containers are not limited in number");
     Ok(())
 }
 
-async fn install_with(rules: &Rules<'_>, counting: bool) -> Result<(), EngineError> {
+async fn install_with(rules: &Rules<'_>, bounds: Option<Bounds>) -> Result<(), EngineError> {
     let failed = || netlink(format!("install the packet filter {}", rules.names.table));
     let kernel = Connection::<Nftables>::new().map_err(failed())?;
     let table = rules.names.table.as_str();
@@ -70,13 +122,17 @@ async fn install_with(rules: &Rules<'_>, counting: bool) -> Result<(), EngineErr
         .map_err(failed())?
         .into_iter()
         .fold(fresh, Transaction::add_chain);
-    let counted = if counting {
-        let set = Set::new(table, FLOWS).family(Family::Ip).dynamic();
-        with_chains
-            .add_set(set.size(1 << (32 - PREFIX)))
-            .add_rule(count(rules.names))
-    } else {
-        with_chains
+    let counted = match bounds {
+        None => with_chains,
+        Some(bounds) => {
+            let set = |name| Set::new(table, name).family(Family::Ip).dynamic();
+            let parts = set(ALL_FLOWS).key_type(SetKeyType::InetProto).size(PARTS);
+            with_chains
+                .add_set(set(FLOWS).size(1 << (32 - PREFIX)))
+                .add_set(parts)
+                .add_rule(count(rules.names, bounds.one_container))
+                .add_rule(count_all(rules.names, bounds.each_part))
+        }
     };
     let complete = list(rules).into_iter().fold(counted, Transaction::add_rule);
     complete.commit(&kernel).await.map_err(failed())
@@ -133,18 +189,76 @@ fn chains(table: &str) -> nlink::Result<Vec<Chain>> {
 }
 
 /// Drops the packet that would begin one connection too many of its sender.
-fn count(names: &Names) -> Rule {
-    let over = ElementStatement::Connlimit {
-        count: MAX_FLOWS,
-        over: true,
+fn count(names: &Names, most: u32) -> Rule {
+    new_from_container(names)
+        .dynset(PacketField::Ip4Saddr, counting(FLOWS, most))
+        .drop()
+}
+
+/// Drops the packet that would begin one connection too many of all containers together.
+fn count_all(names: &Names, most: u32) -> Rule {
+    // The lower byte of the port that the packet comes from, with TCP and UDP alike.
+    let port = Expr::Payload {
+        dreg: Register::R0,
+        base: PayloadBase::Transport,
+        offset: 1,
+        len: 1,
     };
-    let flows = DynsetExpr::new(DynsetOp::Add, FLOWS, Register::R0).statement(over);
+    let part = Expr::Bitwise {
+        sreg: Register::R0,
+        dreg: Register::R0,
+        len: 1,
+        mask: vec![PART_OF_PORT],
+        xor: vec![0],
+    };
+    new_from_container(names)
+        .expr(port)
+        .expr(part)
+        .expr(counting(ALL_FLOWS, most))
+        .drop()
+}
+
+fn new_from_container(names: &Names) -> Rule {
     Rule::new(&names.table, "count")
         .family(Family::Ip)
         .match_iif_prefix(&names.link_prefix)
         .match_ct_state(CtState::NEW)
-        .dynset(PacketField::Ip4Saddr, flows)
-        .drop()
+}
+
+fn counting(set: &str, most: u32) -> DynsetExpr {
+    let over = ElementStatement::Connlimit {
+        count: most,
+        over: true,
+    };
+    DynsetExpr::new(DynsetOp::Add, set, Register::R0).statement(over)
+}
+
+/// Goes on where the packet leaves by a link that has the name of a Docker network.
+fn to_foreign_bridge(rule: Rule) -> Rule {
+    let mut last = vec![0; LINK_NAME];
+    // After it comes the zero that ends a name.
+    last[LINK_NAME - 2] = 0xff;
+    rule.expr(Expr::Meta {
+        dreg: Register::R0,
+        key: MetaKey::OifName,
+    })
+    .expr(Expr::Cmp {
+        sreg: Register::R0,
+        op: CmpOp::Eq,
+        data: FOREIGN_BRIDGE.to_vec(),
+    })
+    .expr(Expr::Bitwise {
+        sreg: Register::R0,
+        dreg: Register::R0,
+        len: u32::try_from(LINK_NAME).unwrap_or_default(),
+        mask: last,
+        xor: vec![0; LINK_NAME],
+    })
+    .expr(Expr::Cmp {
+        sreg: Register::R0,
+        op: CmpOp::Neq,
+        data: vec![0; LINK_NAME],
+    })
 }
 
 fn list(rules: &Rules<'_>) -> Vec<Rule> {
@@ -208,6 +322,14 @@ fn list(rules: &Rules<'_>) -> Vec<Rule> {
             .match_daddr_v4(base, PREFIX)
             .drop(),
     );
+    // What others publish on the host's addresses has had its address translated; what they keep to themselves has not.
+    list.push(
+        from_container("forward")
+            .match_ct_status(CtStatus::DST_NAT)
+            .accept(),
+    );
+    list.extend(FOREIGN_LINKS.map(|link| from_container("forward").match_oif_prefix(link).drop()));
+    list.push(to_foreign_bridge(from_container("forward")).drop());
     list.push(from_container("forward").match_ct_state(known).accept());
     list.push(to_container("forward").match_ct_state(known).accept());
     list.push(to_container("forward").drop());
@@ -216,4 +338,25 @@ fn list(rules: &Rules<'_>) -> Vec<Rule> {
     list.push(to_container("egress").accept());
     list.push(rule("egress").match_saddr_v4(base, PREFIX).masquerade());
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_together_leave_half_of_any_hosts_table() {
+        for (table_size, one_container) in [
+            (8192, 1024),
+            (65_536, 8192),
+            (262_144, 16_384),
+            (u32::MAX, 16_384),
+        ] {
+            let bounds = Bounds::within(table_size);
+            assert_eq!(bounds.one_container, one_container, "{table_size}");
+            assert!(bounds.each_part * PARTS <= table_size / 2, "{table_size}");
+        }
+        let least = Bounds::within(1);
+        assert_eq!((least.one_container, least.each_part), (1, 1));
+    }
 }
