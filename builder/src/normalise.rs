@@ -116,7 +116,11 @@ fn replacement<F: Read + Seek>(
 ) -> Result<Option<Vec<u8>>, ZipError> {
     let properties =
         entry.name.starts_with(b"META-INF/maven/") && entry.name.ends_with(b"/pom.properties");
-    let nested = is_nested_archive(entry) && entry.method == STORED && nesting < MAX_NESTING;
+    // A comment says more of the content: Spring Boot's of what is to be unpacked is its hash.
+    let nested = is_nested_archive(entry)
+        && entry.method == STORED
+        && entry.comment.is_empty()
+        && nesting < MAX_NESTING;
     if entry.size > MAX_CONTENT || !(properties || nested) {
         return Ok(None);
     }
@@ -214,12 +218,18 @@ fn write_entry<F: Read + Seek>(
     central.extend(0x0201_4b50_u32.to_le_bytes());
     central.extend(entry.made_by.to_le_bytes());
     central.extend(&common);
-    // No comment, on the first disk, no internal attributes.
-    central.extend([0; 6]);
+    central.extend(
+        u16::try_from(entry.comment.len())
+            .map_err(|_| too_large())?
+            .to_le_bytes(),
+    );
+    // On the first disk, no internal attributes.
+    central.extend([0; 4]);
     central.extend(entry.external.to_le_bytes());
     central.extend(offset.to_le_bytes());
     central.extend(&entry.name);
     central.extend(&extra);
+    central.extend(&entry.comment);
     Ok(())
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     pub(crate) external: u32,
     pub(crate) extra: Vec<u8>,
+    pub(crate) comment: Vec<u8>,
     /// Of the local header, from the file's begin.
     pub(crate) offset: u64,
 }
@@ -237,9 +238,9 @@ fn entry(bytes: &[u8], prefix: u64) -> Option<(Entry, usize)> {
         size: u32_at(bytes, 24)?.into(),
         external: u32_at(bytes, 38)?,
         extra: bytes.get(46 + name..46 + name + extra)?.to_vec(),
+        comment: bytes.get(46 + name + extra..length)?.to_vec(),
         offset: u32_at(bytes, 42)?.into(),
     };
-    bytes.get(..length)?;
     let field = extra_fields(&entry.extra)
         .find(|(id, _)| *id == 1)
         .map(|(_, data)| data.to_vec());

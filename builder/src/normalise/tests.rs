@@ -166,6 +166,24 @@ fn signed_content_and_a_script_in_front_stay() {
 }
 
 #[test]
+fn what_spring_boot_is_to_unpack_stays_marked_and_as_it_is() {
+    let inner = jar(&[("x", b"1")], 2026, CompressionMethod::Deflated);
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::FullFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_file_comment("UNPACK:0123");
+    writer
+        .start_file("BOOT-INF/lib/a.jar", options)
+        .expect("begun");
+    writer.write_all(&inner).expect("written");
+    let rewritten = normalised(&writer.finish().expect("finished").into_inner());
+    assert_eq!(content(&rewritten)[0].1, inner);
+    let mut archive = ZipArchive::new(Cursor::new(&rewritten)).expect("readable");
+    let entry = archive.by_index(0).expect("an entry");
+    assert_eq!(entry.comment(), "UNPACK:0123");
+}
+
+#[test]
 fn what_java_itself_writes_still_runs() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let run = |words: &[&str]| {
