@@ -99,10 +99,10 @@ impl LogWriter {
         }
     }
 
-    /// Records a line if the rate allows it.
+    /// Records a line if the rate allows it; its line feed counts, or empty lines would be free.
     fn line(&mut self, batch: &mut Vec<u8>, stream: Stream, line: &[u8]) {
         let verdict = match &mut self.rate {
-            Some(rate) => rate.judge(self.began.elapsed(), line.len()),
+            Some(rate) => rate.judge(self.began.elapsed(), line.len() + 1),
             None => Verdict::Keep,
         };
         match verdict {
@@ -261,6 +261,19 @@ mod tests {
                 .expect("a record")
                 .2,
             b"line 999"
+        );
+    }
+
+    #[test]
+    fn empty_lines_count_towards_the_rate_too() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut log = LogWriter::create(dir.path(), 1 << 20, Some(100)).expect("log");
+        log.feed(Stream::Out, &mut Lines::default(), &[b'\n'; 60_000]);
+        let kept = records(&dir.path().join("current"));
+        assert!(kept.len() < 60_000, "{}", kept.len());
+        assert!(
+            kept.iter()
+                .any(|record| record.2.starts_with(b"app instance exceeded"))
         );
     }
 
