@@ -26,7 +26,7 @@ const HOME: &str = "/home/vcap";
 /// The kernel takes mount options of at most a page.
 const MAX_MOUNT_OPTIONS: usize = 4000;
 
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -36,6 +36,8 @@ const MASKED: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
+    // Loop devices name the files of all tenants' disks there.
+    "/sys/devices/virtual/block",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];

@@ -258,6 +258,7 @@ fn the_inside_sees_only_its_own() {
         let script = r#"perl -e 'opendir my $d, "/proc/self/fd"; print join(" ", "fds", sort grep { /\d/ && -e "/proc/self/fd/$_" } readdir $d), "\n"'
             cd /proc; echo processes $(ls -d [0-9]*| wc -l); echo links $(ls /sys/class/net | tr '\n' ' ')
             for path in /etc/shadow /root /home/vcap/../../boot /var/log /usr/src; do [ -e $path ] && echo "sees $path"; done
+            for path in /sys/block/*/loop /sys/class/block/*/loop; do [ -e $path ] && echo "sees $(cat $path/backing_file)"; done
             wc -c < /proc/interrupts; cat /proc/self/cgroup | cut -d: -f3 | sort -u"#;
         let (_, output) = bed.run("a", script).await;
         let lines: Vec<_> = output.lines().collect();
