@@ -26,6 +26,9 @@ const HOME: &str = "/home/vcap";
 /// The kernel takes mount options of at most a page.
 const MAX_MOUNT_OPTIONS: usize = 4000;
 
+/// All of the host's terminals are 4,096 unless it says otherwise.
+const TERMINALS: &str = "max=256";
+
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
@@ -240,6 +243,7 @@ fn mounts(
                 "newinstance",
                 "ptmxmode=0666",
                 "mode=0620",
+                TERMINALS,
             ],
         ),
         mount(

@@ -325,6 +325,15 @@ fn a_fork_bomb_hits_the_process_limit() {
 }
 
 #[test]
+fn one_container_does_not_use_up_the_hosts_terminals() {
+    bed::linux(async |bed| {
+        let script = r#"exec perl -e 'my @all; while (open my $one, "+<", "/dev/ptmx") { push @all, $one } print scalar @all, " then $!\n"'"#;
+        let (_, output) = bed.run("a", script).await;
+        assert_eq!(output, "256 then No space left on device\n");
+    });
+}
+
+#[test]
 fn open_files_are_limited_but_never_above_what_the_host_allows() {
     bed::linux(async |bed| {
         let mut spec = bed.spec("a", "ulimit -n; ulimit -c");
