@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use api_types::{App, Domain, Job, JobState, Page, Process, Route, ServiceInstance};
+use api_types::{
+    App, CurrentDroplet, Domain, Job, JobState, Page, Process, Route, ServiceInstance, ToOne,
+};
 use http::Method;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::client::{Answer, Call, Client, Query};
 use crate::context::Context;
@@ -165,6 +168,19 @@ impl Context {
             ))
             .hint("slipway services")
         })
+    }
+
+    /// `start`, `stop` or `restart`.
+    pub(crate) async fn act(&self, app: &App, action: &str) -> Outcome {
+        let path = format!("/v3/apps/{}/actions/{action}", app.guid);
+        let _: App = self.client.post(&path, &json!({})).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn use_droplet(&self, app: &App, droplet: &str) -> Outcome {
+        let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
+        let _: CurrentDroplet = self.client.patch(&path, &ToOne::to(droplet)).await?;
+        Ok(())
     }
 
     pub(crate) async fn processes(&self, app: &str) -> Outcome<Vec<Process>> {

@@ -13,10 +13,9 @@ mod upload;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use api_types::{App, AppState, CreateDeployment, CurrentDroplet, DeploymentOptions, Ref, ToOne};
+use api_types::{App, AppState, CreateDeployment, DeploymentOptions, Ref};
 use model::manifest::Manifest;
 use owo_colors::OwoColorize;
-use serde_json::json;
 
 pub(crate) use apply::habitual_name;
 pub(crate) use options::PushOptions;
@@ -93,7 +92,7 @@ async fn push_app(
     let package = upload::package(cx, &app.guid, files).await?;
     if options.no_start {
         if app.state == AppState::Started {
-            stop(cx, app).await?;
+            stop(cx, app, "--no-start").await?;
         }
         return report::not_started(cx, &planned.name, &package);
     }
@@ -107,8 +106,8 @@ async fn push_app(
             }
         })?;
     if options.task {
-        stop(cx, app).await?;
-        set_droplet(cx, app, &droplet).await?;
+        stop(cx, app, "--task").await?;
+        cx.use_droplet(app, &droplet).await?;
         return report::for_tasks(cx, &planned.name, &droplet, started.elapsed());
     }
     match options.rollout.request(app) {
@@ -126,30 +125,20 @@ async fn push_app(
     report::live(cx, app, &routes, started.elapsed()).await
 }
 
-async fn stop(cx: &Context, app: &App) -> Outcome {
-    let path = format!("/v3/apps/{}/actions/stop", app.guid);
-    let _: App = cx.client.post(&path, &json!({})).await?;
-    Ok(())
-}
-
-async fn set_droplet(cx: &Context, app: &App, droplet: &str) -> Outcome {
-    let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
-    let _: CurrentDroplet = cx.client.patch(&path, &ToOne::to(droplet)).await?;
-    Ok(())
+/// Stops the app because of a flag that asks for that by the way.
+async fn stop(cx: &Context, app: &App, flag: &str) -> Outcome {
+    if app.state == AppState::Started {
+        let why = dim(format!("({flag})"));
+        cx.ui.step("stop", format!("{}  {why}", app.name));
+    }
+    cx.act(app, "stop").await
 }
 
 async fn restart(cx: &Context, app: &App, droplet: &str) -> Outcome {
     // `cf` makes this call too; it fails early where the droplet has gone.
     let _: api_types::Droplet = cx.client.get(&format!("/v3/droplets/{droplet}")).await?;
-    set_droplet(cx, app, droplet).await?;
-    let _: App = cx
-        .client
-        .post(
-            &format!("/v3/apps/{}/actions/restart", app.guid),
-            &json!({}),
-        )
-        .await?;
-    Ok(())
+    cx.use_droplet(app, droplet).await?;
+    cx.act(app, "restart").await
 }
 
 /// Replaces the running instances under traffic.

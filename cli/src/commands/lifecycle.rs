@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use api_types::{App, AppState, CreateDeployment, CurrentDroplet, Droplet, Package, Ref, ToOne};
+use api_types::{App, AppState, CreateDeployment, Droplet, Package, Ref};
 use serde_json::json;
 
 use super::done;
@@ -47,7 +47,7 @@ impl Start {
             return result(cx, &app, "is started already");
         }
         build_if_needed(cx, &app).await?;
-        act(cx, &app, "start").await?;
+        cx.act(&app, "start").await?;
         start::wait_until_started(cx, &app).await?;
         result(cx, &app, "runs")
     }
@@ -56,7 +56,7 @@ impl Start {
 impl Stop {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         let app = cx.app(&self.app).await?;
-        act(cx, &app, "stop").await?;
+        cx.act(&app, "stop").await?;
         done(
             cx,
             json!({"app": app.name, "state": "STOPPED"}),
@@ -71,7 +71,7 @@ impl Restart {
         build_if_needed(cx, &app).await?;
         match self.rollout.request(&app) {
             None => {
-                act(cx, &app, "restart").await?;
+                cx.act(&app, "restart").await?;
                 start::wait_until_started(cx, &app).await?;
             }
             Some(request) => {
@@ -94,8 +94,8 @@ impl Restage {
         let droplet = stage::stage(cx, &app.guid, &package.guid).await?;
         match self.rollout.request(&app) {
             None => {
-                use_droplet(cx, &app, &droplet).await?;
-                act(cx, &app, "restart").await?;
+                cx.use_droplet(&app, &droplet).await?;
+                cx.act(&app, "restart").await?;
                 start::wait_until_started(cx, &app).await?;
             }
             Some(request) => {
@@ -111,23 +111,6 @@ impl Restage {
         }
         result(cx, &app, "is built again and runs")
     }
-}
-
-async fn act(cx: &Context, app: &App, action: &str) -> Outcome {
-    let _: App = cx
-        .client
-        .post(
-            &format!("/v3/apps/{}/actions/{action}", app.guid),
-            &json!({}),
-        )
-        .await?;
-    Ok(())
-}
-
-async fn use_droplet(cx: &Context, app: &App, droplet: &str) -> Outcome {
-    let path = format!("/v3/apps/{}/relationships/current_droplet", app.guid);
-    let _: CurrentDroplet = cx.client.patch(&path, &ToOne::to(droplet)).await?;
-    Ok(())
 }
 
 /// Builds the newest package where no droplet was made of it yet, as `cf` does.
@@ -146,7 +129,7 @@ async fn build_if_needed(cx: &Context, app: &App) -> Outcome {
         return Ok(());
     }
     let droplet = stage::stage(cx, &app.guid, &package.guid).await?;
-    use_droplet(cx, app, &droplet).await
+    cx.use_droplet(app, &droplet).await
 }
 
 async fn newest_package(cx: &Context, app: &App, states: Option<&str>) -> Outcome<Option<Package>> {

@@ -1,6 +1,6 @@
 //! How many instances, and how large.
 
-use api_types::{App, AppState, Process};
+use api_types::{AppState, Process};
 use model::limits::Megabytes;
 use serde_json::json;
 
@@ -65,14 +65,8 @@ impl Scale {
         );
         let process: Process = cx.client.post(&path, &request).await?;
         if restarts {
-            let _: App = cx
-                .client
-                .post(&format!("/v3/apps/{}/actions/stop", app.guid), &json!({}))
-                .await?;
-            let _: App = cx
-                .client
-                .post(&format!("/v3/apps/{}/actions/start", app.guid), &json!({}))
-                .await?;
+            cx.act(&app, "stop").await?;
+            cx.act(&app, "start").await?;
         }
         if app.state == AppState::Started {
             start::wait_until_started(cx, &app).await?;

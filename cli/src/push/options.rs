@@ -63,10 +63,10 @@ pub(crate) struct PushOptions {
     /// Give a new app a route that nobody has
     #[arg(long)]
     pub(crate) random_route: bool,
-    /// Upload, but neither build nor start
+    /// Upload, but neither build nor start; an app that runs is stopped
     #[arg(long)]
     pub(crate) no_start: bool,
-    /// Build, but start nothing and give it no route: the app is only to run tasks
+    /// Build, start nothing and give it no route: the app is only to run tasks; one that runs is stopped
     #[arg(long, conflicts_with_all = ["no_start", "strategy", "routes", "random_route"])]
     pub(crate) task: bool,
     #[command(flatten)]
