@@ -75,15 +75,19 @@ impl Ui {
 
     /// A line of data on stdout.
     pub(crate) fn data(&self, line: impl AsRef<str>) -> Outcome {
-        self.raw(format!("{}\n", line.as_ref()).as_bytes())
+        let out = AutoStream::auto(std::io::stdout().lock());
+        self.print(out, format!("{}\n", line.as_ref()).as_bytes())
     }
 
     /// Bytes on stdout, as they are.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Outcome {
+        self.print(std::io::stdout().lock(), bytes)
+    }
+
+    fn print(&self, mut out: impl Write, bytes: &[u8]) -> Outcome {
         if self.inner.silent {
             return Ok(());
         }
-        let mut out = AutoStream::auto(std::io::stdout().lock());
         out.write_all(bytes)
             .and_then(|()| out.flush())
             .map_err(|error| match error.kind() {

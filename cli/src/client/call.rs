@@ -123,6 +123,11 @@ impl Answer {
         })
     }
 
+    pub(crate) fn is_json(&self) -> bool {
+        let kind = self.headers.get(header::CONTENT_TYPE);
+        kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    }
+
     pub(crate) fn location(&self) -> Option<&str> {
         self.headers.get(header::LOCATION)?.to_str().ok()
     }

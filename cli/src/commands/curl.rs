@@ -74,7 +74,8 @@ impl Curl {
             cx.ui.data("")?;
         }
         cx.ui.raw(&answer.body)?;
-        if !answer.body.ends_with(b"\n") && !answer.body.is_empty() {
+        // A file stays as it is.
+        if answer.is_json() && !answer.body.is_empty() && !answer.body.ends_with(b"\n") {
             cx.ui.data("")?;
         }
         if self.fail && !answer.status.is_success() {
