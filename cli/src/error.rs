@@ -213,7 +213,7 @@ fn is_code(word: &str) -> bool {
 /// What a code that a server names means for scripts.
 fn exit_of(code: &str) -> Option<Exit> {
     Some(match code {
-        "E-MANIFEST" | "E-USAGE" => Exit::Usage,
+        "E-MANIFEST" | "E-USAGE" | "E-TOOLARGE" => Exit::Usage,
         "E-LOGIN" | "E-CRED" | "E-ACCESS" => Exit::Login,
         "E-NOTFOUND" => Exit::NotFound,
         "E-DETECT" | "E-BUILD" => Exit::Build,

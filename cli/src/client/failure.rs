@@ -64,6 +64,7 @@ fn classify(status: StatusCode, entry: &ErrorEntry, path: &str) -> (&'static str
         403 => ("E-ACCESS", Exit::Login),
         404 => ("E-NOTFOUND", Exit::NotFound),
         409 => ("E-CONFLICT", Exit::Conflict),
+        413 => ("E-TOOLARGE", Exit::Usage),
         429 => ("E-BUSY", Exit::TryAgain),
         507 => ("E-DISK", Exit::Quota),
         502..=504 => ("E-SERVER", Exit::Unavailable),
@@ -87,6 +88,8 @@ fn classify(status: StatusCode, entry: &ErrorEntry, path: &str) -> (&'static str
                 "already bound",
             ]) {
                 ("E-CONFLICT", Exit::Conflict)
+            } else if path.ends_with("/upload") && says(&["more than"]) {
+                ("E-TOOLARGE", Exit::Usage)
             } else if path.ends_with("apply_manifest") || path.ends_with("manifest_diff") {
                 ("E-MANIFEST", Exit::Usage)
             } else {
@@ -101,7 +104,7 @@ fn unreadable(method: &Method, path: &str, status: StatusCode, headers: &HeaderM
     let (code, exit) = match status.as_u16() {
         401 => ("E-LOGIN", Exit::Login),
         403 => ("E-ACCESS", Exit::Login),
-        413 => ("E-TOOLARGE", Exit::Other),
+        413 => ("E-TOOLARGE", Exit::Usage),
         502..=504 => ("E-SERVER", Exit::Unavailable),
         _ => ("E-SERVER", Exit::Other),
     };
@@ -242,6 +245,22 @@ mod tests {
                 1,
             ),
             (
+                422,
+                "CF-UnprocessableEntity",
+                "the upload has more than 1024 MiB; leave out what the app does not need with .cfignore",
+                "/v3/packages/x/upload",
+                "E-TOOLARGE",
+                2,
+            ),
+            (
+                413,
+                "CF-UnprocessableEntity",
+                "a body has at most 1 MiB",
+                "/v3/x",
+                "E-TOOLARGE",
+                2,
+            ),
+            (
                 429,
                 "CF-RateLimitExceeded",
                 "slow down",
@@ -273,6 +292,15 @@ mod tests {
                 "{detail}"
             );
         }
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_the_size_ends_with_2() {
+        let (headers, body) = (HeaderMap::new(), Bytes::from_static(b"<html>"));
+        let url = "http://api.example.com/v3/packages/x/upload";
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        let error = read(&Method::POST, url, status, &headers, &body);
+        assert_eq!((error.code.as_str(), error.exit_code()), ("E-TOOLARGE", 2));
     }
 
     #[test]
