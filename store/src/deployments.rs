@@ -20,6 +20,8 @@ pub struct NewDeployment {
     pub max_in_flight: u32,
     pub droplet: DropletId,
     pub revision: u32,
+    /// Whether the app gets this droplet with it. Otherwise it is the app's own already.
+    pub brings_droplet: bool,
     /// Whether it rolls also where this release is the one that runs.
     pub always_rolls: bool,
     /// Figures that a process gets with it.
@@ -140,6 +142,21 @@ impl Store {
             if let Some(running) = running {
                 begun.previous_revision = running;
                 begun.previous_droplet = droplet_of(&mut tx, new.app, running).await?;
+            }
+        }
+        if new.brings_droplet {
+            let given = sqlx::query(
+                "UPDATE apps SET current_droplet = $2, updated_us = $3
+                 WHERE guid = $1 AND EXISTS (SELECT 1 FROM droplets WHERE guid = $2 AND app = $1)",
+            )
+            .bind(new.app.to_string())
+            .bind(new.droplet.to_string())
+            .bind(now)
+            .execute(&mut *tx)
+            .await
+            .tried("give an app its droplet")?;
+            if given.rows_affected() == 0 {
+                return Err(Error::Missing);
             }
         }
         lrps::recount(&mut begun.previous, &counts);

@@ -204,20 +204,7 @@ impl Control {
         droplet: DropletId,
     ) -> Result<Droplet> {
         let app = self.app(actor, id).await?;
-        let unassignable = || {
-            Error::unprocessable(
-                "Unable to assign current droplet. Ensure the droplet exists and belongs to this app.",
-            )
-        };
-        let droplet = self
-            .store()
-            .find_droplet(droplet)
-            .await?
-            .filter(|found| found.app == id)
-            .ok_or_else(unassignable)?;
-        for process_type in droplet.image.process_types.keys() {
-            self.ensure_process(id, process_type).await?;
-        }
+        let droplet = self.assignable_droplet(id, droplet).await?;
         let update = AppUpdate {
             current_droplet: Some(droplet.id),
             ..AppUpdate::default()
@@ -229,10 +216,28 @@ impl Control {
                 store::Error::Missing => unassignable(),
                 other => other.into(),
             })?;
-        let data = json!({ "request": { "droplet_guid": droplet.id.to_string() } });
-        self.audit_app(actor, "audit.app.droplet.mapped", &app, data)
-            .await;
+        self.audit_droplet(actor, &app, droplet.id).await;
         Ok(droplet)
+    }
+
+    /// A droplet of this app, whose process types the app has from now on.
+    pub(crate) async fn assignable_droplet(&self, app: AppId, id: DropletId) -> Result<Droplet> {
+        let droplet = self
+            .store()
+            .find_droplet(id)
+            .await?
+            .filter(|found| found.app == app)
+            .ok_or_else(unassignable)?;
+        for process_type in droplet.image.process_types.keys() {
+            self.ensure_process(app, process_type).await?;
+        }
+        Ok(droplet)
+    }
+
+    pub(crate) async fn audit_droplet(&self, actor: &Actor, app: &App, droplet: DropletId) {
+        let data = json!({ "request": { "droplet_guid": droplet.to_string() } });
+        self.audit_app(actor, "audit.app.droplet.mapped", app, data)
+            .await;
     }
 
     pub async fn current_droplet(&self, actor: &Actor, id: AppId) -> Result<Droplet> {
@@ -411,4 +416,10 @@ fn name_taken(error: store::Error, name: &str) -> Error {
         store::Error::Missing => Error::NotFound { what: "App" },
         other => other.into(),
     }
+}
+
+fn unassignable() -> Error {
+    Error::unprocessable(
+        "Unable to assign current droplet. Ensure the droplet exists and belongs to this app.",
+    )
 }

@@ -59,12 +59,16 @@ impl Control {
         };
         let deployment = match wish {
             DeploymentWish::Droplet { droplet, web } => {
-                if let Some(droplet) = droplet {
-                    self.set_current_droplet(actor, id, droplet).await?;
-                }
                 processes::check_scale(web)?;
-                let app = self.app(actor, id).await?;
-                self.roll_out(&app, web, When::Always, how).await?
+                let named = match droplet {
+                    Some(droplet) => Some(self.assignable_droplet(id, droplet).await?),
+                    None => None,
+                };
+                let deployment = self.roll_out(&app, named, web, When::Always, how).await?;
+                if let Some(droplet) = droplet {
+                    self.audit_droplet(actor, &app, droplet).await;
+                }
+                deployment
             }
             DeploymentWish::Release(revision) => {
                 let revision = self.revision(actor, revision).await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::records::{
     App, AppState, Deployment, DesiredLrp, Droplet, LrpSpec, Process, Revision, Snapshot,
 };
-use store::{AppUpdate, NewDeployment, ProcessUpdate};
+use store::{NewDeployment, ProcessUpdate};
 
 use crate::env::{self, Surroundings, limits};
 use crate::error::OrNotFound as _;
@@ -46,6 +46,8 @@ pub(crate) enum When {
 struct Release {
     revision: Revision,
     lrps: Vec<DesiredLrp>,
+    /// Whether its droplet becomes the app's, and is not so yet.
+    brings_droplet: bool,
     resize: Option<(ProcessId, ProcessUpdate)>,
 }
 
@@ -76,7 +78,7 @@ impl Control {
     /// Replaces all instances by new ones with the app's present droplet and settings; rolls where the release changes.
     pub async fn restart_app(&self, actor: &Actor, id: AppId) -> Result<App> {
         let app = self.app(actor, id).await?;
-        self.roll_out(&app, Scale::default(), When::Changed, How::default())
+        self.roll_out(&app, None, Scale::default(), When::Changed, How::default())
             .await?;
         let event = if app.state == AppState::Started {
             "audit.app.restart"
@@ -89,22 +91,23 @@ impl Control {
 
     /// Starts an app anew with its present settings, old instances and all.
     async fn desire(&self, app: &App) -> Result<()> {
-        let release = self.next_release(app, Scale::default()).await?;
+        let release = self.next_release(app, None, Scale::default()).await?;
         self.store().desire_app(app.id, &release.lrps).await?;
         self.collector().look_at(app.id);
         Ok(self.fleet().refresh_app(app.id).await?)
     }
 
-    /// Brings an app to its present settings, with `web` in this size. Where something of it runs, it rolls: new instances
+    /// Brings an app to its present settings, with another droplet where one is named, and with `web` in this size. Where something of it runs, it rolls: new instances
     /// are healthy before old ones stop, and if they never are, the old ones stay.
     pub(crate) async fn roll_out(
         &self,
         app: &App,
+        droplet: Option<Droplet>,
         web: Scale,
         when: When,
         how: How,
     ) -> Result<Deployment> {
-        let release = self.next_release(app, web).await?;
+        let release = self.next_release(app, droplet, web).await?;
         self.roll(app, release, when, how).await
     }
 
@@ -119,14 +122,10 @@ impl Control {
             .await
             .or_not_found("Revision")?;
         let lrps = lrps_of(&processes, &to.snapshot, &revision);
-        let update = AppUpdate {
-            current_droplet: Some(to.droplet),
-            ..AppUpdate::default()
-        };
-        self.store().update_app(app.id, &update).await?;
         let release = Release {
             revision,
             lrps,
+            brings_droplet: true,
             resize: None,
         };
         self.roll(app, release, When::Always, how).await
@@ -140,6 +139,7 @@ impl Control {
             max_in_flight: how.max_in_flight,
             droplet: release.revision.droplet,
             revision: release.revision.version,
+            brings_droplet: release.brings_droplet,
             always_rolls: when == When::Always,
             resize: release.resize,
         };
@@ -153,11 +153,14 @@ impl Control {
         Ok(deployment)
     }
 
-    /// The release that the app's present settings make, with `web` in this size.
-    async fn next_release(&self, app: &App, web: Scale) -> Result<Release> {
-        let droplet = self
-            .droplet_of(app)
-            .await?
+    /// The release that the app's present settings make, with this droplet where one is named, and with `web` in this size.
+    async fn next_release(&self, app: &App, named: Option<Droplet>, web: Scale) -> Result<Release> {
+        let brings_droplet = named.is_some();
+        let droplet = match named {
+            Some(droplet) => Some(droplet),
+            None => self.droplet_of(app).await?,
+        };
+        let droplet = droplet
             .ok_or_else(|| Error::unprocessable("Assign a droplet before starting this app."))?;
         let mut processes = self.processes_of(app.id).await?;
         let resize = if web.is_empty() {
@@ -184,6 +187,7 @@ impl Control {
         Ok(Release {
             revision,
             lrps,
+            brings_droplet,
             resize,
         })
     }

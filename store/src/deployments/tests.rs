@@ -125,6 +125,7 @@ impl World {
             max_in_flight: 1,
             droplet,
             revision,
+            brings_droplet: false,
             always_rolls: false,
             resize: None,
         };

@@ -125,3 +125,27 @@ async fn who_stops_and_starts_an_app_after_a_failed_release_hears_of_the_start_a
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_deployment_that_is_refused_leaves_the_app_its_droplet() {
+    let mut world = World::logged_in().await;
+    world.add_cell().await;
+    let (app, first, second) = started(&world, 1).await;
+    let client = &world.client;
+    let options = json!({ "memory_in_mb": 1_000_000 });
+    let body = json!({
+        "droplet": { "guid": second }, "options": options,
+        "relationships": { "app": { "data": { "guid": app } } },
+    });
+    let answer = client.post("/v3/deployments", &body).await;
+    assert!(answer.status.is_client_error(), "{answer:?}");
+    assert_eq!(current_droplet(client, &app).await, first.as_str());
+
+    let body = json!({
+        "droplet": { "guid": second },
+        "relationships": { "app": { "data": { "guid": app } } },
+    });
+    let answer = client.post("/v3/deployments", &body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(current_droplet(client, &app).await, second.as_str());
+}

@@ -217,6 +217,7 @@ impl World {
             max_in_flight: 1,
             droplet: DropletId::random(),
             revision: lrp.revision,
+            brings_droplet: false,
             always_rolls: true,
             resize: None,
         };
