@@ -6,13 +6,14 @@ use std::time::Duration;
 use cells_engine::{Container, ContainerExit, ContainerSpec, Engine};
 use model::instance::{Exit, ExitReason, InstanceEvent, InstanceState};
 use model::protocol::cell::{DiskLimit, InstanceSpec};
+use tokio::time::Instant;
 
 use crate::cell::{Cell, blocking, text_of};
 use crate::launch::{self, Launch};
 use crate::layers::Lease;
 use crate::ledger::InstanceRecord;
 use crate::removal;
-use crate::watch::{Meter, terminate};
+use crate::watch::{FullDisk, Meter, terminate};
 
 pub(crate) mod ending;
 mod entry;
@@ -173,7 +174,7 @@ impl<E: Engine> Life<E> {
     /// the instance to it.
     async fn watch_disk(&self, container: &E::Container, limit: u64) -> u64 {
         let mut meter = Meter::default();
-        let mut was_full = false;
+        let mut full = FullDisk::default();
         loop {
             let mut sample = meter.next(container).await;
             match self.cell.engine.disk_limit() {
@@ -184,10 +185,9 @@ impl<E: Engine> Life<E> {
                 DiskLimit::Sampled => {}
             }
             self.instance.note_sample(Some(sample));
-            if sample.usage.disk_full && !was_full {
+            if full.is_news(sample.usage.disk_full, Instant::now()) {
                 self.note(ending::full_disk_sentence(limit)).await;
             }
-            was_full = sample.usage.disk_full;
         }
     }
 

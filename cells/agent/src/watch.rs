@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cells_engine::{Container, Usage};
+use tokio::time::Instant;
 
 use crate::cell::text_of;
 
@@ -22,7 +23,7 @@ pub(crate) struct Sample {
 /// Measures one container again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    last: Option<(tokio::time::Instant, Usage)>,
+    last: Option<(Instant, Usage)>,
 }
 
 impl Meter {
@@ -46,7 +47,7 @@ impl Meter {
     }
 
     fn note(&mut self, usage: Usage) -> Sample {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let mut sample = Sample {
             usage,
             ..Sample::default()
@@ -59,6 +60,28 @@ impl Meter {
         }
         self.last = Some((now, usage));
         sample
+    }
+}
+
+/// When a full disk is worth a line of the log: when it has become full, but not each time for an app that fills and frees it
+/// again and again, since the cell's own lines have no budget while an instance runs.
+#[derive(Debug, Default)]
+pub(crate) struct FullDisk {
+    was_full: bool,
+    told: Option<Instant>,
+}
+
+impl FullDisk {
+    const SILENCE: Duration = Duration::from_secs(600);
+
+    pub(crate) fn is_news(&mut self, full: bool, now: Instant) -> bool {
+        let silent = self.told.is_some_and(|told| now < told + Self::SILENCE);
+        let news = full && !self.was_full && !silent;
+        if news {
+            self.told = Some(now);
+        }
+        self.was_full = full;
+        news
     }
 }
 
@@ -89,4 +112,27 @@ pub(crate) struct Terminated {
     pub(crate) exit: Result<cells_engine::ContainerExit, String>,
     /// Whether the grace time was over before it ended.
     pub(crate) killed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_filled_again_and_again_is_told_once_in_ten_minutes() {
+        let (mut disk, begun) = (FullDisk::default(), Instant::now());
+        for (second, full, news) in [
+            (0, false, false),
+            (3, true, true),
+            (6, true, false),
+            (9, false, false),
+            (12, true, false),
+            (602, false, false),
+            (603, true, true),
+            (1300, true, false),
+        ] {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(disk.is_news(full, now), news, "after {second} s");
+        }
+    }
 }
