@@ -303,6 +303,10 @@ impl Container for ProcessContainer {
         let this = self.clone();
         blocking(move || {
             let dir = &this.record.dir;
+            // A shim that was killed took the command with it, and not what that had started.
+            if let Some(state) = shim::read_state(dir).filter(|_| !shim::has_ended(dir)) {
+                tree::end_session(&state);
+            }
             record::clear_folder(dir)
                 .map_err(EngineError::io(format!("clear {}", dir.display())))?;
             this.engine.0.records.remove(&this.record.name)?;

@@ -556,6 +556,27 @@ fn a_container_dies_with_its_shim() {
     });
 }
 
+#[test]
+fn what_a_killed_shim_leaves_of_a_plain_process_goes_with_it() {
+    bed::process(async |bed| {
+        let script = "sleep 1000 & echo $! > child; echo up; wait";
+        let container = bed.start(bed.spec("a", script)).await;
+        bed.until_written("a", "up").await;
+        let child = std::fs::read_to_string(bed.dir("a/home/child")).expect("written");
+        let child = child.trim().parse().expect("a pid");
+        let started = cells_shim::protocol::start_time(child).expect("it runs");
+        let state = std::fs::read_to_string(bed.dir("a/state.json")).expect("state");
+        let state: cells_shim::protocol::State = serde_json::from_str(&state).expect("parses");
+        kill_hard(state.shim_pid);
+        within(container.remove()).await.expect("removed");
+        eventually(async || match cells_shim::protocol::start_time(child) {
+            Some(start) if start == started => Err(format!("{child} still runs")),
+            _ => Ok(()),
+        })
+        .await;
+    });
+}
+
 #[allow(
     unsafe_code,
     reason = "the standard library cannot signal a process by its pid"
