@@ -24,7 +24,7 @@ use crate::ui::Ui;
 pub(crate) use address::{authority, is_ip_literal, is_local, normalize, path_of};
 pub(crate) use body::{FilePart, Payload, Upload};
 pub(crate) use call::{Answer, Call};
-pub(crate) use query::{Query, path_part};
+pub(crate) use query::{GUIDS_PER_QUERY, Query, path_part};
 use resolver::Resolver;
 pub(crate) use token::Tokens;
 

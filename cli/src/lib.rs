@@ -44,7 +44,7 @@ use ui::Ui;
 /// What every command takes.
 #[derive(Debug, Clone, Default, clap::Args)]
 struct Options {
-    /// Print JSON: one object, or one a line for push and logs
+    /// Print JSON: one value, or one object a line for push, logs and run-task --wait
     #[arg(long, global = true)]
     json: bool,
 }

@@ -17,7 +17,6 @@ use api_types::{App, AppState, CreateDeployment, DeploymentOptions, Ref};
 use model::manifest::Manifest;
 use owo_colors::OwoColorize;
 
-pub(crate) use apply::habitual_name;
 pub(crate) use options::PushOptions;
 
 use crate::context::Context;

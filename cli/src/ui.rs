@@ -281,6 +281,16 @@ pub(crate) fn seconds(duration: std::time::Duration) -> String {
     }
 }
 
+/// A longer time in its largest unit: `90 s`, `15 min`, `3 h`, `4 days`.
+pub(crate) fn rough(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// `1 file`, `2 files`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 {

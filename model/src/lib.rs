@@ -16,4 +16,5 @@ pub mod manifest;
 pub mod protocol;
 pub mod route;
 pub mod secret;
+pub mod service;
 pub mod task;

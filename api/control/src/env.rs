@@ -3,6 +3,7 @@
 pub(crate) mod limits;
 
 use model::secret::Env;
+use model::service::habitual_name;
 use serde_json::{Map, Value, json};
 use store::records::{
     App, Binding, EnvironmentGroup, Org, PageRequest, Process, Route, ServiceInstance, Space,
@@ -202,17 +203,6 @@ pub(crate) fn uris(credentials: &Map<String, Value>) -> impl Iterator<Item = &st
         .filter(|(key, _)| !["uri", "url"].contains(&key.as_str()))
         .map(|(_, value)| value);
     usual.chain(others).filter_map(Value::as_str)
-}
-
-fn habitual_name(uri: &str) -> Option<&'static str> {
-    let scheme = uri.split_once("://")?.0.to_ascii_lowercase();
-    match scheme.as_str() {
-        "mongodb" | "mongodb+srv" => Some("MONGODB_URI"),
-        "postgres" | "postgresql" | "mysql" | "mysql2" => Some("DATABASE_URL"),
-        "redis" | "rediss" => Some("REDIS_URL"),
-        "amqp" | "amqps" => Some("AMQP_URL"),
-        _ => None,
-    }
 }
 
 /// The host that a URI names, if that is this very machine: inside an instance it would be the instance itself.

@@ -16,6 +16,9 @@ pub(crate) fn path_part(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, ESCAPED)
 }
 
+/// `cf`'s batch for filters by GUID, which keeps addresses short enough for everything on the way.
+pub(crate) const GUIDS_PER_QUERY: usize = 200;
+
 /// A path with its query.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {

@@ -11,6 +11,7 @@ use model::secret::Secret;
 use super::{Call, Client, Payload};
 use crate::config::Config;
 use crate::error::{CliError, Exit, Outcome};
+use crate::ui;
 
 /// `cf`'s margin: a token that ends sooner is renewed before the call.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -151,7 +152,9 @@ impl Client {
             .as_ref()
             .and_then(|access| seconds_left(access.expose()));
         let since = match ago {
-            Some(left) if left < 0 => format!(" (token ended {} ago)", rough(left.unsigned_abs())),
+            Some(left) if left < 0 => {
+                format!(" (token ended {} ago)", ui::rough(left.unsigned_abs()))
+            }
             _ => String::new(),
         };
         not_logged_in(self.api(), &since)
@@ -162,7 +165,7 @@ fn wrong_credentials(api: &str, user: &str, refusal: &TokenError) -> CliError {
     let message = match (refusal.wait_seconds, refusal.tries_left) {
         (Some(wait), _) => format!(
             "too many wrong passwords for {user}; the next is looked at in {}",
-            rough(wait)
+            ui::rough(wait)
         ),
         (None, Some(0)) => {
             "user or password not accepted (no try is left before a wait)".to_owned()
@@ -192,15 +195,6 @@ pub(crate) fn not_logged_in(api: &str, since: &str) -> CliError {
     )
     .hint("slipway login")
     .hint("CI: set SLIPWAY_USERNAME and SLIPWAY_PASSWORD, or SLIPWAY_TOKEN")
-}
-
-fn rough(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 /// Seconds until the token ends by its own `exp`; negative if it has. None where it does not say.

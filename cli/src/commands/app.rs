@@ -9,7 +9,7 @@ use serde_json::json;
 use super::apps::state;
 use crate::context::Context;
 use crate::error::Outcome;
-use crate::ui::{Table, size};
+use crate::ui::{Table, rough, size};
 
 /// Show an app with its instances
 #[derive(Debug, clap::Args)]
@@ -136,7 +136,7 @@ fn table(instances: &[InstanceStats]) -> String {
         let since = instance
             .uptime
             .filter(|_| instance.state == InstanceState::Running)
-            .map(ago)
+            .map(rough)
             .unwrap_or_default();
         let cpu = usage
             .cpu
@@ -158,16 +158,6 @@ fn table(instances: &[InstanceStats]) -> String {
         ]);
     }
     table.render()
-}
-
-/// How long an instance has run.
-fn ago(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]

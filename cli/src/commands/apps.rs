@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api_types::{App, AppState, InstanceState, Process, Route};
 use serde_json::json;
 
-use crate::client::Query;
+use crate::client::{GUIDS_PER_QUERY, Query};
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::ui::Table;
@@ -13,9 +13,6 @@ use crate::ui::Table;
 /// List the apps of the space
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apps {}
-
-/// `cf`'s batch for filters by GUID.
-const BATCH: usize = 200;
 
 pub(crate) async fn run(cx: &Context) -> Outcome {
     let space = cx.space_guid().await?;
@@ -48,7 +45,7 @@ pub(crate) async fn run(cx: &Context) -> Outcome {
                 .push(process);
         }
     }
-    for batch in apps.chunks(BATCH) {
+    for batch in apps.chunks(GUIDS_PER_QUERY) {
         let guids: Vec<_> = batch.iter().map(|app| app.guid.as_str()).collect();
         let query = Query::of("/v3/routes")
             .with("per_page", "5000")

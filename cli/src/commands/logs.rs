@@ -16,6 +16,9 @@ pub(crate) struct Logs {
     /// Show what is there and stop
     #[arg(long)]
     pub(crate) recent: bool,
+    /// Follow them, as without any flag
+    #[arg(short, long, conflicts_with = "recent")]
+    pub(crate) follow: bool,
 }
 
 /// `cf`'s pause between two reads.

@@ -10,7 +10,7 @@ use api_types::{
 use serde_json::json;
 
 use super::done;
-use crate::client::Query;
+use crate::client::{GUIDS_PER_QUERY, Query};
 use crate::context::Context;
 use crate::error::{CliError, Outcome};
 use crate::ui::Table;
@@ -69,8 +69,6 @@ pub(crate) struct DeleteRoute {
     pub(crate) force: bool,
 }
 
-const BATCH: usize = 200;
-
 pub(crate) async fn list(cx: &Context) -> Outcome {
     let query = Query::of("/v3/routes")
         .with("per_page", "5000")
@@ -84,7 +82,7 @@ pub(crate) async fn list(cx: &Context) -> Outcome {
     guids.sort_unstable();
     guids.dedup();
     let mut names = BTreeMap::new();
-    for batch in guids.chunks(BATCH) {
+    for batch in guids.chunks(GUIDS_PER_QUERY) {
         let query = Query::of("/v3/apps")
             .with("guids", batch.join(","))
             .with("per_page", "5000");
@@ -163,6 +161,17 @@ impl Place {
         format!("{}{dot}{}{}", self.hostname, self.domain, self.api_path())
     }
 
+    /// As it is given on a command line.
+    fn arguments(&self) -> String {
+        let mut text = self.domain.clone();
+        for (flag, value) in [("-n", self.hostname.clone()), ("--path", self.api_path())] {
+            if !value.is_empty() {
+                text = format!("{text} {flag} {value}");
+            }
+        }
+        text
+    }
+
     async fn find(&self, cx: &Context, domain: &Domain) -> Outcome<Option<Route>> {
         let query = Query::of("/v3/routes")
             .with("domain_guids", &domain.guid)
@@ -207,7 +216,7 @@ impl CreateRoute {
                 format!(
                     "{} is created; slipway map-route APP {}",
                     cx.route_url(&route),
-                    domain.name
+                    self.place.arguments()
                 ),
             ),
             // As in `cf`, what is already so is a success.

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use super::done;
-use crate::client::{Call, Query};
+use crate::client::{Call, GUIDS_PER_QUERY, Query};
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::ui::Table;
@@ -52,12 +52,9 @@ pub(crate) async fn run(cx: &Context) -> Outcome {
     )
 }
 
-/// `cf`'s batch for filters by GUID.
-const BATCH: usize = 200;
-
 async fn bound_apps(cx: &Context, instances: &[ServiceInstance]) -> Outcome<Bound> {
     let mut bound = Bound::new();
-    for batch in instances.chunks(BATCH) {
+    for batch in instances.chunks(GUIDS_PER_QUERY) {
         let guids: Vec<_> = batch
             .iter()
             .map(|instance| instance.guid.as_str())

@@ -144,7 +144,7 @@ impl Settings {
             return object(given, "-p").map(Some);
         }
         let path = Path::new(given.strip_prefix('@').unwrap_or(given));
-        if path.is_file() {
+        if path.is_file() || looks_like_a_path(given) {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| CliError::file(path, "read", &error))?;
             return object(&text, &path.display().to_string()).map(Some);
@@ -163,6 +163,11 @@ impl Settings {
         }
         Ok(Some(Secret::new(map)))
     }
+}
+
+/// A file that is not there is not taken for names to be asked for.
+fn looks_like_a_path(given: &str) -> bool {
+    given.starts_with('@') || given.contains('/') || given.to_ascii_lowercase().ends_with(".json")
 }
 
 /// The text itself is a secret and is not shown.
@@ -186,6 +191,20 @@ fn not_credentials(message: &str) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_file_is_no_name_of_a_credential() {
+        for (given, path) in [
+            ("./db.json", true),
+            ("db.json", true),
+            ("@db", true),
+            ("/dev/fd/63", true),
+            ("uri,password", false),
+            ("uri", false),
+        ] {
+            assert_eq!(looks_like_a_path(given), path, "{given}");
+        }
+    }
 
     #[test]
     fn wrong_credentials_are_named_by_place_and_never_shown() {

@@ -2,6 +2,7 @@
 
 use api_types::{App, AppEnvironment, ManifestChange, ManifestDiff, ManifestOp};
 use http::Method;
+use model::service::habitual_name;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
 
@@ -231,17 +232,6 @@ pub(super) async fn warn_of_loopback(cx: &Context, app: &App) {
     }
 }
 
-/// The env var that a binding also sets, by the scheme of a credential (design §7).
-pub(crate) fn habitual_name(text: &str) -> Option<&'static str> {
-    Some(match text.split_once("://")?.0 {
-        "mongodb" | "mongodb+srv" => "MONGODB_URI",
-        "postgres" | "postgresql" | "mysql" => "DATABASE_URL",
-        "redis" | "rediss" => "REDIS_URL",
-        "amqp" | "amqps" => "AMQP_URL",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -291,19 +281,5 @@ mod tests {
         + name hello
         "#);
         assert!(shown(&plan(&["hello", "other"])).starts_with("~ hello memory 256M → 512M"));
-    }
-
-    #[test]
-    fn bindings_name_the_variable_an_app_will_look_for() {
-        for (credential, want) in [
-            ("mongodb://h/x", Some("MONGODB_URI")),
-            ("postgres://h/x", Some("DATABASE_URL")),
-            ("redis://h", Some("REDIS_URL")),
-            ("amqp://h", Some("AMQP_URL")),
-            ("http://h", None),
-            ("secret", None),
-        ] {
-            assert_eq!(habitual_name(credential), want);
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! An app that ended because a variable is missing, while a service that would bring it is there and not bound.
 
 use api_types::{CredentialBinding, Credentials, ServiceInstance};
+use model::service::habitual_name;
 
 use crate::client::Query;
 use crate::context::Context;
 use crate::error::{CliError, Outcome};
 use crate::loopback::collect_texts;
-use crate::push::habitual_name;
 
 /// Services whose credentials are looked at.
 const MAX_SERVICES: usize = 20;
