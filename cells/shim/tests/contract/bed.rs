@@ -254,10 +254,15 @@ pub(crate) fn listen_script(address: &str, port: u16) -> String {
     )
 }
 
-/// Bash that prints what a server says, or `no answer`.
-pub(crate) fn ask_script(host: &str, port: u16) -> String {
+/// Seconds to ask for an answer that is to come: a busy machine takes its time.
+pub(crate) const PATIENTLY: u32 = 30;
+/// Seconds to ask where a wall is to swallow the question.
+pub(crate) const IN_VAIN: u32 = 3;
+
+/// Bash that prints what a server says within so many seconds, or `no answer`.
+pub(crate) fn ask_script(host: &str, port: u16, seconds: u32) -> String {
     format!(
-        "timeout 3 bash -c 'exec 3<>/dev/tcp/{host}/{port} && head -n 1 <&3' 2>/dev/null || echo no answer"
+        "timeout {seconds} bash -c 'exec 3<>/dev/tcp/{host}/{port} && head -n 1 <&3' 2>/dev/null || echo no answer"
     )
 }
 

@@ -228,7 +228,7 @@ fn free_port() -> u16 {
 
 pub(crate) async fn background_processes_end_with_the_command<E: Engine>(bed: &Bed<E>) {
     // Out of the session and without the output pipes' help: nothing but the engine can find it.
-    let script = "setsid perl -e 'fork and exit; $0 = shift; sleep 1000' $MARK >/dev/null 2>&1; sleep 0.2; echo done";
+    let script = "up=$(setsid perl -e 'fork and exit; $0 = shift; print \"up\"; close STDOUT; sleep 1000' $MARK 2>/dev/null); test \"$up\" = up";
     let mark = format!(
         "stray-{}-{:?}",
         std::process::id(),

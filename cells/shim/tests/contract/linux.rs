@@ -306,8 +306,9 @@ fn lack_of_memory_is_reported_with_the_peak() {
         spec.limits.memory = Megabytes(64);
         let (exit, _) = bed.run_spec(spec).await;
         assert!(exit.oom_killed && exit.status == 137, "{exit:?}");
+        // The kernel may charge a few pages beyond the limit.
         assert!(
-            exit.peak_memory_bytes > 60 << 20 && exit.peak_memory_bytes <= 64 << 20,
+            exit.peak_memory_bytes > 60 << 20 && exit.peak_memory_bytes <= 65 << 20,
             "{exit:?}"
         );
     });
@@ -406,13 +407,20 @@ fn a_link_in_a_layer_leads_no_mount_out_of_the_container() {
         }
         std::os::unix::fs::symlink(&host, layer.join("escape")).expect("link");
         std::fs::write(bed.dir("file"), "mounted").expect("file");
-        let mut spec = bed.spec("a", "true");
-        spec.layers = vec![layer];
-        spec.mounts = vec![Mount {
-            source: bed.dir("file"),
-            target: "/home/vcap/escape/file".to_owned(),
-            writable: false,
-        }];
+        let spec = |name: &str, script: &str, target: &str| {
+            let mut spec = bed.spec(name, script);
+            spec.layers = vec![layer.clone()];
+            spec.mounts = vec![Mount {
+                source: bed.dir("file"),
+                target: target.to_owned(),
+                writable: false,
+            }];
+            spec
+        };
+        let harmless = spec("b", "cat harmless/file", "/home/vcap/harmless/file");
+        assert_eq!(bed.run_spec(harmless).await.1, "mounted\n");
+
+        let spec = spec("a", "true", "/home/vcap/escape/file");
         // Whether it starts does not matter; that nothing appears in the host's folder does.
         if let Ok(container) = bed.engine.start(spec).await {
             within(container.wait()).await.expect("ends");

@@ -16,7 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::bed::{
-    self, Bed, PLATFORM_PORT, address_v4, ask_script, eventually, listen_script, within,
+    self, Bed, IN_VAIN, PATIENTLY, PLATFORM_PORT, address_v4, ask_script, eventually,
+    listen_script, within,
 };
 
 /// Greets whoever connects, on this thread's network.
@@ -63,7 +64,10 @@ fn containers_do_not_reach_each_other() {
             .await;
         bed.until_written("server", "listening").await;
         let (_, output) = bed
-            .run("client", &ask_script(&server.address().to_string(), 8080))
+            .run(
+                "client",
+                &ask_script(&server.address().to_string(), 8080, IN_VAIN),
+            )
             .await;
         assert_eq!(output, "no answer\n");
     });
@@ -78,13 +82,16 @@ fn services_of_the_host_are_reached_by_name_but_not_the_platform() {
             serve((Ipv4Addr::UNSPECIFIED, 5432).into()),
             serve((Ipv4Addr::UNSPECIFIED, PLATFORM_PORT).into()),
         );
-        let ask = |host: &str, port| format!("echo {host} {port} $({})\n", ask_script(host, port));
+        let ask = |host: &str, port, seconds| {
+            let ask = ask_script(host, port, seconds);
+            format!("echo {host} {port} $({ask})\n")
+        };
         let name = "host.slipway.internal";
         let script = [
-            ask(name, 27_017),
-            ask(name, 5432),
-            ask(name, PLATFORM_PORT),
-            ask(&gateway.to_string(), PLATFORM_PORT),
+            ask(name, 27_017, PATIENTLY),
+            ask(name, 5432, PATIENTLY),
+            ask(name, PLATFORM_PORT, IN_VAIN),
+            ask(&gateway.to_string(), PLATFORM_PORT, IN_VAIN),
         ]
         .concat();
         let (_, output) = bed.run("client", &script).await;
@@ -133,7 +140,7 @@ fn link_local_and_metadata_addresses_are_out_of_reach() {
                 "hello\n"
             );
             let client = metadata.replace('.', "-");
-            let (_, output) = bed.run(&client, &ask_script(metadata, 80)).await;
+            let (_, output) = bed.run(&client, &ask_script(metadata, 80, IN_VAIN)).await;
             assert_eq!(output, "no answer\n", "{metadata}");
             own.abort();
         }
@@ -157,7 +164,10 @@ fn the_walls_stand_again_when_somebody_has_flushed_all_tables() {
                 .expect("deleted");
         }
         let (_, output) = bed
-            .run("client", &ask_script(&server.address().to_string(), 8080))
+            .run(
+                "client",
+                &ask_script(&server.address().to_string(), 8080, IN_VAIN),
+            )
             .await;
         assert_eq!(output, "no answer\n");
     });
@@ -290,7 +300,7 @@ fn egress_works_where_docker_drops_what_is_forwarded() {
             .add_route(Ipv4Route::default_route().gateway(outside))
             .await
             .expect("default route");
-        let ask = ask_script(&outside.to_string(), 80);
+        let ask = ask_script(&outside.to_string(), 80, PATIENTLY);
         assert_eq!(bed.run("before", &ask).await.1, "hello\n");
 
         // What a Docker daemon does when it starts, here after the engine.
@@ -328,17 +338,17 @@ fn egress_works_where_docker_drops_what_is_forwarded() {
 fn containers_of_others_are_reached_only_by_what_they_publish() {
     let outside = Ipv4Addr::new(172, 17, 0, 2);
     let inside = Ipv4Addr::new(172, 17, 0, 1);
-    for (link, want) in [
-        ("docker0", "no answer\n"),
-        ("br-0123456789ab", "no answer\n"),
+    for (link, want, seconds) in [
+        ("docker0", "no answer\n", IN_VAIN),
+        ("br-0123456789ab", "no answer\n", IN_VAIN),
         // As a host may call its own way out.
-        ("br-lan", "hello\n"),
+        ("br-lan", "hello\n", PATIENTLY),
     ] {
         beside_a_world(link, inside, outside, async move |bed| {
             let greeted = greeting((outside, 80).into()).await;
             assert_eq!(greeted.expect("the host gets an answer"), "hello\n");
             let (_, output) = bed
-                .run("direct", &ask_script(&outside.to_string(), 80))
+                .run("direct", &ask_script(&outside.to_string(), 80, seconds))
                 .await;
             assert_eq!(output, want, "{link}");
 
@@ -360,7 +370,10 @@ fn containers_of_others_are_reached_only_by_what_they_publish() {
                 .dnat(outside, Some(80));
             firewall.add_rule(publish).await.expect("rule");
             let (_, output) = bed
-                .run("published", &ask_script(&inside.to_string(), 5432))
+                .run(
+                    "published",
+                    &ask_script(&inside.to_string(), 5432, PATIENTLY),
+                )
                 .await;
             assert_eq!(output, "hello\n", "{link}");
             firewall
@@ -484,7 +497,7 @@ fn two_engines_share_a_host_without_touching_each_other() {
             .await;
         bed.until_written("a", "listening").await;
         let (_, output) = other
-            .run("b", &ask_script(&ours.address().to_string(), 8080))
+            .run("b", &ask_script(&ours.address().to_string(), 8080, IN_VAIN))
             .await;
         assert_eq!(output, "no answer\n", "across engines too");
         other.engine.sweep(&[]).await.expect("sweeps");
