@@ -61,7 +61,7 @@ pub(crate) fn unpack(bytes: &[u8]) {
             );
         }
     }
-    check_links(&root, false);
+    check_links(&root);
     place.check(&["package.zip"]);
 }
 
