@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use super::sys;
 
-/// Longer than any attempt needs; one that hangs is ended and its waiting counts as refused by nobody.
-const MAX_SECONDS: u32 = 60;
+/// Longer than any attempt needs; one that hangs is ended and its waiting counts as refused by nobody. An attempt to use
+/// up something may take as long on a slow machine. The suite waits 300 s for an answer.
+const MAX_SECONDS: u32 = 240;
 
 /// How a line of the probe begins, among others of a build's output.
 pub(crate) const MARK: &str = "probe: ";
@@ -43,7 +44,7 @@ impl Verdict {
 pub(crate) struct Attempt {
     name: String,
     make: Box<dyn FnOnce() -> Verdict>,
-    /// Whether death by lack of memory is one of the answers that are fine.
+    /// Whether death by lack of memory, or for being slow, is one of the answers that are fine.
     may_be_killed: bool,
 }
 
@@ -145,6 +146,9 @@ fn ended(status: i32, may_be_killed: bool, began: Instant) -> Verdict {
             "ended by its memory limit after {} ms",
             began.elapsed().as_millis()
         )),
+        libc::SIGALRM if may_be_killed => {
+            Contained(format!("still at it after {} s", began.elapsed().as_secs()))
+        }
         _ => Escaped(format!(
             "no verdict: the attempt ended with wait status {status:#x}"
         )),
