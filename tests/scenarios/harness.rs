@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -104,7 +105,7 @@ impl Platform {
             folder,
             up: None,
             through,
-            front: SocketAddr::from(([127, 0, 0, 1], 0)),
+            front: free_address(),
         };
         platform.up(args);
         platform
@@ -312,6 +313,20 @@ impl Drop for Platform {
                 String::from_utf8_lossy(&down.stderr)
             );
             assert!(left.is_empty(), "slipway down left {left:?}");
+        }
+    }
+}
+
+/// An address for a front port that is bound again after it was free for a while. It lies below the ports that the kernel
+/// gives to connections, of which parallel tests make many.
+fn free_address() -> SocketAddr {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() * 100 + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(20_000 + number % 10_000).expect("below 30000");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
         }
     }
 }
