@@ -1,7 +1,8 @@
 //! Logs while the cell's agent is away.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{is_back, killed};
@@ -14,7 +15,7 @@ const TALKER: &[(&str, &str)] = &[
         "talk.pl",
         "$| = 1; for (1..3000) { print \"number $_\\n\"; select(undef, undef, undef, 0.003); } print \"done\\n\"; sleep 1000;\n",
     ),
-    ("Procfile", "web: sleep 3; perl talk.pl\n"),
+    ("Procfile", "web: sleep 15; perl talk.pl\n"),
     (
         "manifest.yml",
         "applications:\n- name: talker\n  memory: 64M\n  no-route: true\n  health-check-type: process\n",
@@ -42,12 +43,20 @@ fn a_killed_agent_loses_and_doubles_no_line() {
         .stderr(Stdio::null())
         .spawn()
         .expect("slipway runs");
-    let mut pipe = follower.stdout.take().expect("a pipe");
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).expect("text");
-        text
-    });
+    let pipe = follower.stdout.take().expect("a pipe");
+    let followed = Arc::new(Mutex::new(String::new()));
+    let reader = {
+        let followed = Arc::clone(&followed);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines() {
+                let line = line.expect("text") + "\n";
+                followed
+                    .lock()
+                    .expect("no panic while held")
+                    .push_str(&line);
+            }
+        })
+    };
     for _ in 0..5 {
         std::thread::sleep(Duration::from_millis(1200));
         let pid = killed(&platform, "cell");
@@ -58,12 +67,16 @@ fn a_killed_agent_loses_and_doubles_no_line() {
         recent().contains("done").then_some(())
     });
     assert!(done.is_some(), "{}", recent());
-    // It looks four times a second.
-    std::thread::sleep(Duration::from_secs(3));
+    let seen = || followed.lock().expect("no panic while held").clone();
+    let done = eventually(Duration::from_secs(60), || {
+        seen().contains("done").then_some(())
+    });
+    assert!(done.is_some(), "{}", seen());
     signal(i32::try_from(follower.id()).expect("a pid"), "INT");
     follower.wait().expect("it ends");
+    reader.join().expect("it reads");
 
-    let followed = numbers(&reader.join().expect("it reads"));
+    let followed = numbers(&seen());
     let first = *followed.first().expect("it saw lines");
     let mut sorted = followed.clone();
     sorted.sort_unstable();
