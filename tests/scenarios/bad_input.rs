@@ -64,7 +64,7 @@ fn mistakes_of_a_push_are_explained() {
         &[("server.pl", &wrong), ("Procfile", "web: perl server.pl\n")],
     );
     platform
-        .run_in(&source, &["push", "port", "-m", "64M", "-t", "3"])
+        .run_in(&source, &["push", "port", "-m", "64M", "-t", "15"])
         .fails(11, &["127.0.0.1:3000", "perl", "0.0.0.0:$PORT"]);
 
     let hungry = "my $x = ''; print \"eating\\n\"; while (1) { $x .= 'x' x 1000000; }";
@@ -89,13 +89,13 @@ fn mistakes_of_a_push_are_explained() {
 
     // What fits runs; for the rest the reason is told.
     platform
-        .run_in(&source, &["push", "huge", "-m", "4G", "-i", "1000"])
+        .run_in(&source, &["push", "huge", "-m", "1G", "-i", "1000"])
         .fails(
             12,
             &[
                 "of 1000 instances run",
                 "insufficient resources: memory",
-                "4G",
+                "1G",
             ],
         );
 }

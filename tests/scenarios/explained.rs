@@ -139,7 +139,7 @@ fn apps_that_do_not_start_say_why_in_their_own_words() {
         ("server.pl", wrong.as_str()),
         ("Procfile", "web: perl server.pl\n"),
     ];
-    assert_text!("e_port", push("port", &files, &["-t", "3"]));
+    assert_text!("e_port", push("port", &files, &["-t", "15"]));
 
     let procfile = "web: exec sleep 1000\n";
     let text = push("deaf", &[("Procfile", procfile)], &["-t", "3"]);
