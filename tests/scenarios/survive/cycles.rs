@@ -1,14 +1,16 @@
 //! Instances start and stop, over and over, while something is killed all the time.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use super::traces::Traces;
 use crate::harness::{Platform, eventually};
 
-const ROUNDS: u32 = 10;
+const LIVES: usize = 200;
 const APPS: usize = 4;
 const INSTANCES: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(180);
 const SEED: u64 = 20_261_124;
 
 const SLEEPER: &[(&str, &str)] = &[
@@ -94,8 +96,9 @@ fn two_hundred_lives_with_random_kills_leave_nothing_behind() {
     let traces = Traces::of(&platform);
     let (mut chance, began) = (Chance(SEED), Instant::now());
     println!("seed {SEED}");
-    for round in 0..ROUNDS {
-        if round > 0 {
+    let mut lives = BTreeSet::new();
+    while lives.len() < LIVES {
+        if !lives.is_empty() {
             for guid in &guids {
                 wish(&platform, guid, "start");
                 if chance.below(2) == 0 {
@@ -103,12 +106,17 @@ fn two_hundred_lives_with_random_kills_leave_nothing_behind() {
                 }
             }
         }
-        let started = eventually(Duration::from_secs(60), || {
-            (traces.processes().len() >= APPS * INSTANCES / 2).then_some(())
+        // Not all: what was just killed may be waiting for its next start.
+        let enough = lives.len() + APPS * INSTANCES / 2;
+        let started = eventually(PATIENCE, || {
+            lives.extend(traces.processes().into_keys());
+            (lives.len() >= enough).then_some(())
         });
-        assert!(started.is_some(), "round {round}: {:?}", traces.processes());
+        let running = || traces.processes();
+        assert!(started.is_some(), "{} lives: {:?}", lives.len(), running());
         kill_something(&platform, &traces, &mut chance);
         for guid in &guids {
+            lives.extend(traces.processes().into_keys());
             wish(&platform, guid, "stop");
             if chance.below(2) == 0 {
                 kill_something(&platform, &traces, &mut chance);
@@ -117,12 +125,10 @@ fn two_hundred_lives_with_random_kills_leave_nothing_behind() {
     }
     println!(
         "figure survive.cycles {} lives in {:.0} s",
-        ROUNDS as usize * APPS * INSTANCES,
+        lives.len(),
         began.elapsed().as_secs_f64()
     );
-    let cleared = eventually(Duration::from_secs(60), || {
-        traces.of_containers().is_empty().then_some(())
-    });
+    let cleared = eventually(PATIENCE, || traces.of_containers().is_empty().then_some(()));
     assert!(cleared.is_some(), "{:#?}", traces.of_containers());
     let folder = platform.folder().to_owned();
     let up = platform.pid("up");
