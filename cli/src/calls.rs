@@ -195,8 +195,7 @@ impl Context {
             .await
     }
 
-    /// The scheme of the front port; apps answer where the API does.
     pub(crate) fn route_url(&self, route: &Route) -> String {
-        format!("http://{}", route.url)
+        crate::client::of_route(self.client.api(), &route.url)
     }
 }

@@ -6,6 +6,7 @@ mod call;
 mod failure;
 mod query;
 mod resolver;
+mod tls;
 mod token;
 
 use std::sync::Mutex;
@@ -13,15 +14,19 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{CliError, Exit, Outcome};
 use crate::ui::Ui;
 
-pub(crate) use address::{authority, is_ip_literal, is_local, normalize, path_of};
+pub(crate) use address::{
+    as_secure_as, authority, is_https, is_ip_literal, is_local, normalize, of_route, path_of,
+};
 pub(crate) use body::{FilePart, Payload, Upload};
 pub(crate) use call::{Answer, Call};
 pub(crate) use query::{GUIDS_PER_QUERY, Query, path_part};
@@ -42,7 +47,7 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// A client of one API. Calls share its connections and its token.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: hyper_util::client::legacy::Client<HttpConnector<Resolver>, body::Body>,
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector<Resolver>>, body::Body>,
     ui: Ui,
     api: String,
     tokens: Mutex<Tokens>,
@@ -51,9 +56,25 @@ pub(crate) struct Client {
 impl Client {
     /// `api` is an address as [`normalize`] gives it.
     pub(crate) fn new(api: String, tokens: Tokens, ui: Ui) -> Self {
+        // Reading them takes longer than a call on this host.
+        let roots = if address::is_https(&api) {
+            tls::roots_of_this_machine(&ui)
+        } else {
+            RootCertStore::empty()
+        };
+        Self::trusting(roots, api, tokens, ui)
+    }
+
+    pub(crate) fn trusting(roots: RootCertStore, api: String, tokens: Tokens, ui: Ui) -> Self {
         let mut connector = HttpConnector::new_with_resolver(Resolver);
+        connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls::config(roots))
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(20))
             .build(connector);
@@ -146,6 +167,8 @@ impl Client {
             let pause = RETRY_PAUSES.get(tries - 1).copied();
             let again = match &result {
                 Ok(answer) => retriable(answer.status) && call.method != Method::POST,
+                // Nobody becomes trusted by asking again.
+                Err(error) if error.distrust.is_some() => false,
                 // A connection that was never made, or an upload whose pipe broke, left nothing behind.
                 Err(error) => {
                     error.before_sending || call.method != Method::POST || call.payload.is_upload()
@@ -197,6 +220,10 @@ impl Client {
     }
 
     fn no_answer(&self, error: &NoAnswer, tries: usize, took: Duration) -> CliError {
+        if let Some(distrust) = &error.distrust {
+            let message = format!("{} is not trusted: {}", self.api, distrust.reason);
+            return CliError::new("E-TLS", Exit::Unavailable, message).hint(distrust.hint);
+        }
         let tried = if tries == 1 {
             "1 try".to_owned()
         } else {
@@ -251,6 +278,7 @@ struct NoAnswer {
     reason: String,
     /// The connection was not made, so the server cannot have seen the call.
     before_sending: bool,
+    distrust: Option<tls::Distrust>,
 }
 
 impl NoAnswer {
@@ -258,11 +286,13 @@ impl NoAnswer {
         Self {
             reason: reason.into(),
             before_sending: false,
+            distrust: None,
         }
     }
 
     fn from_client(error: hyper_util::client::legacy::Error) -> Self {
         let before_sending = error.is_connect();
+        let distrust = tls::Distrust::find(&error);
         let mut cause: &dyn std::error::Error = &error;
         while let Some(next) = cause.source() {
             cause = next;
@@ -278,6 +308,7 @@ impl NoAnswer {
         Self {
             reason,
             before_sending,
+            distrust,
         }
     }
 }

@@ -6,7 +6,7 @@ use api_types::{Organization, RootDocument, RootLink, Space};
 use http::Method;
 use tokio::sync::OnceCell;
 
-use crate::client::{Call, Client, Query, Tokens, normalize};
+use crate::client::{Call, Client, Query, Tokens, as_secure_as, normalize};
 use crate::config::{Config, Named};
 use crate::environment::Environment;
 use crate::error::{CliError, Exit, Outcome};
@@ -158,9 +158,10 @@ pub(crate) async fn root(client: &Client) -> Outcome<RootDocument> {
 }
 
 pub(crate) fn take_links(config: &mut Config, root: &RootDocument) {
+    let api = config.api.clone().unwrap_or_default();
     let href = |link: &Option<RootLink>| {
         link.as_ref()
-            .map(|link| link.href.trim_end_matches('/').to_owned())
+            .map(|link| as_secure_as(&api, link.href.trim_end_matches('/')))
     };
     let links = &root.links;
     config.login_url = href(&links.login).or_else(|| href(&links.uaa));

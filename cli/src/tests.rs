@@ -5,6 +5,7 @@ mod push;
 mod scripted;
 mod session;
 mod tasks;
+mod tls;
 mod usage;
 
 use std::path::PathBuf;

@@ -12,20 +12,14 @@ pub(crate) fn normalize(typed: &str) -> Outcome<String> {
             .hint("slipway api http://127.0.0.1:8080")
     };
     let (scheme, rest) = typed.split_once("://").unwrap_or(("http", typed));
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            let error = CliError::usage(format!(
-                "{typed} needs TLS, which this build of the client does not have yet"
-            ));
-            return Err(error.hint(format!("http://{rest}, if the server answers there")));
-        }
-        _ => return Err(wrong("only http:// is known")),
+    let scheme = scheme.to_ascii_lowercase();
+    if !matches!(scheme.as_str(), "http" | "https") {
+        return Err(wrong("only http:// and https:// are known"));
     }
     if rest.contains('@') {
         return Err(wrong("user and password do not belong into it"));
     }
-    let uri: http::Uri = format!("http://{rest}")
+    let uri: http::Uri = format!("{scheme}://{rest}")
         .parse()
         .map_err(|_| wrong("it cannot be read"))?;
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -36,7 +30,7 @@ pub(crate) fn normalize(typed: &str) -> Outcome<String> {
         return Err(wrong("it has no host"));
     }
     Ok(format!(
-        "http://{}",
+        "{scheme}://{}",
         authority.as_str().to_ascii_lowercase()
     ))
 }
@@ -58,6 +52,43 @@ pub(crate) fn path_of(address: &str) -> String {
 pub(crate) fn authority(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+pub(crate) fn is_https(address: &str) -> bool {
+    address.starts_with("https://")
+}
+
+/// `href`, an address that the API at `api` answers with. Where that was reached by TLS nothing is sent without it, whatever a
+/// server behind a proxy thinks of how it is reached.
+pub(crate) fn as_secure_as(api: &str, href: &str) -> String {
+    match href.strip_prefix("http://") {
+        Some(_) if is_https(api) && host(href) == host(api) => {
+            format!("{api}{}", path_of(href).trim_end_matches('/'))
+        }
+        Some(rest) if is_https(api) => format!("https://{rest}"),
+        _ => href.to_owned(),
+    }
+}
+
+/// Where people reach a route; apps answer where the API does. `route` has no scheme, but the port at which the server
+/// listens, which behind a TLS proxy is not the one that clients see.
+pub(crate) fn of_route(api: &str, route: &str) -> String {
+    if !is_https(api) {
+        return format!("http://{route}");
+    }
+    let port = authority(api).strip_prefix(host_part(api)).unwrap_or("");
+    let path = route.find('/').map_or("", |start| &route[start..]);
+    format!("https://{}{port}{path}", host_part(route))
+}
+
+/// The host of an address, with the brackets of IPv6.
+fn host_part(address: &str) -> &str {
+    let authority = authority(address);
+    let end = match authority.find(']') {
+        Some(bracket) => bracket + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    &authority[..end]
 }
 
 fn host(address: &str) -> &str {
@@ -97,6 +128,7 @@ mod tests {
             ("api.localhost:8080/", "http://api.localhost:8080"),
             (" HTTP://API.Example.com ", "http://api.example.com"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            ("https://API.example.com", "https://api.example.com"),
         ] {
             assert_eq!(normalize(typed).expect(typed), want);
         }
@@ -111,8 +143,29 @@ mod tests {
         ] {
             assert_eq!(normalize(bad).expect_err(bad).exit_code(), 2, "{bad}");
         }
-        let tls = normalize("https://api.example.com").expect_err("no TLS");
-        assert!(tls.message.contains("TLS"), "{tls}");
+    }
+
+    #[test]
+    fn nothing_is_sent_without_tls_where_the_api_has_it() {
+        let (plain, secure) = ("http://api.x:8080", "https://api.x:8443");
+        for (api, href, want) in [
+            (plain, "http://api.x/uaa", "http://api.x/uaa"),
+            (plain, "https://api.x/uaa", "https://api.x/uaa"),
+            (secure, "http://api.x:80", "https://api.x:8443"),
+            (secure, "http://api.x/uaa", "https://api.x:8443/uaa"),
+            (secure, "https://uaa.x", "https://uaa.x"),
+            (secure, "http://uaa.x:80/a", "https://uaa.x:80/a"),
+        ] {
+            assert_eq!(as_secure_as(api, href), want, "{api} {href}");
+        }
+        for (api, route, want) in [
+            (plain, "app.x:8080/a", "http://app.x:8080/a"),
+            (secure, "app.x:8080/a", "https://app.x:8443/a"),
+            ("https://api.x", "app.x:8080", "https://app.x"),
+            ("https://[::1]:1", "app.x", "https://app.x:1"),
+        ] {
+            assert_eq!(of_route(api, route), want, "{api} {route}");
+        }
     }
 
     #[test]

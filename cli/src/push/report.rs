@@ -8,7 +8,7 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use super::{Plan, PlannedApp, dim, files_and_size};
-use crate::client::{Call, authority, is_ip_literal};
+use crate::client::{Call, authority, is_https, is_ip_literal};
 use crate::context::{Context, Target};
 use crate::error::Outcome;
 use crate::files::{FileSet, Origin};
@@ -156,6 +156,10 @@ fn live_line(url: Option<&str>, name: &str, release: Option<u64>, took: Duration
 
 /// A form that works where names under `localhost`, or a domain that is not in DNS yet, do not resolve.
 fn curl(api: &str, url: &str) -> Option<String> {
+    // A certificate is one for names.
+    if is_https(api) {
+        return None;
+    }
     let host = authority(url);
     let name = host.split(':').next().unwrap_or(host);
     let path = crate::client::path_of(url);
@@ -227,6 +231,7 @@ mod tests {
                 Some("curl -H 'Host: hello.example.com' http://10.0.0.5/"),
             ),
             ("http://api.example.com", "http://hello.example.com", None),
+            ("https://10.0.0.5", "https://hello.example.com", None),
         ] {
             assert_eq!(curl(api, url).as_deref(), want, "{api} {url}");
         }
