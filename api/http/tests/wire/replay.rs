@@ -156,6 +156,7 @@ replays! {
     cf_finds_its_way_in_and_among_orgs_and_spaces "target.steps"
     cf_pushes_and_looks_after_an_app "push.steps"
     cf_deploys_and_goes_back "deploy.steps"
+    cf_runs_tasks "tasks.steps"
     cf_binds_services_and_maps_routes "bind.steps"
     cf_asks_for_what_the_platform_has "platform.steps"
 }
