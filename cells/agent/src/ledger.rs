@@ -23,6 +23,9 @@ use sha2::{Digest as _, Sha256};
 use crate::{clock, durable};
 
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const IDENTITY: &str = "cell.json";
+/// Folders with a file for each instance or task.
+const PARTS: [&str; 2] = ["instances", "tasks"];
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -211,17 +214,23 @@ impl TaskRecord {
 impl Ledger {
     /// Reads the ledger below `folder`, or begins one.
     pub(crate) fn find(folder: &Path, boot_id: &str) -> io::Result<Found> {
-        for part in ["instances", "tasks"] {
-            fs::create_dir_all(folder.join(part))?;
-        }
-        let file = folder.join("cell.json");
+        let file = folder.join(IDENTITY);
         let (mut identity, fresh) = match durable::read_json::<Identity>(&file, MAX_FILE_BYTES) {
             Ok(identity) => (identity, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 (Identity::begin(boot_id), true)
             }
+            // The system's errors may pass; what it reads well and is no identity stays none.
+            Err(error) if error.raw_os_error().is_none() => {
+                tracing::error!(file = %file.display(), %error, "this cell cannot read who it is, and begins anew as another cell; its ledger was put aside");
+                put_aside(folder)?;
+                (Identity::begin(boot_id), true)
+            }
             Err(error) => return Err(error),
         };
+        for part in PARTS {
+            fs::create_dir_all(folder.join(part))?;
+        }
         let rebooted = identity.boot_id != boot_id;
         boot_id.clone_into(&mut identity.boot_id);
         let ledger = Self {
@@ -271,7 +280,7 @@ impl Ledger {
                 epoch,
                 ..identity.clone()
             };
-            durable::write_json(&self.folder.join("cell.json"), &next)
+            durable::write_json(&self.folder.join(IDENTITY), &next)
                 .map_err(|source| EpochError::Unrecorded { epoch, source })?;
             *identity = next;
         }
@@ -323,7 +332,7 @@ impl Found {
     pub(crate) fn open(self) -> io::Result<Ledger> {
         let Self { ledger, is_new } = self;
         if is_new {
-            durable::write_json(&ledger.folder.join("cell.json"), &ledger.identity())?;
+            durable::write_json(&ledger.folder.join(IDENTITY), &ledger.identity())?;
         }
         Ok(ledger)
     }
@@ -338,6 +347,20 @@ impl Identity {
             epoch: 0,
         }
     }
+}
+
+/// Renames all of a ledger, the identity last, so that an agent that is killed meanwhile is followed by one that goes on.
+/// What another cell was told to run is not this one's: its containers are the leader's to decide about.
+fn put_aside(folder: &Path) -> io::Result<()> {
+    for part in PARTS.into_iter().chain([IDENTITY]) {
+        let from = folder.join(part);
+        let to = from.with_extension("unreadable");
+        if from.exists() {
+            durable::remove_all(&to)?;
+            fs::rename(from, to)?;
+        }
+    }
+    Ok(())
 }
 
 /// All records of a folder. A file that cannot be read is put aside, so that one bad sector does not stop a cell.
@@ -401,6 +424,26 @@ mod tests {
         let ledger = open(folder.path(), "b");
         assert_eq!(ledger.epoch(), 7);
         assert!(ledger.obey(3).is_err());
+    }
+
+    #[test]
+    fn a_cell_that_cannot_read_who_it_is_begins_anew_as_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path(), "b");
+        first.obey(7).unwrap();
+        for text in ["{", ""] {
+            fs::write(folder.path().join("instances/x.json"), "{}").unwrap();
+            fs::write(folder.path().join("cell.json"), text).unwrap();
+            let other = open(folder.path(), "b");
+            assert!(other.cell() != first.cell() && other.epoch() == 0);
+            assert!(other.instances().unwrap().is_empty() && other.tasks().unwrap().is_empty());
+            assert!(folder.path().join("instances.unreadable/x.json").exists());
+            assert_eq!(
+                fs::read_to_string(folder.path().join("cell.unreadable")).unwrap(),
+                text
+            );
+            assert_eq!(open(folder.path(), "b").cell(), other.cell());
+        }
     }
 
     #[test]
