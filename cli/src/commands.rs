@@ -1,21 +1,25 @@
 //! The verbs. One file a command or family; the doc of its arguments is its help text.
 
 mod app;
+pub(crate) mod app_manifest;
 mod apps;
 mod bindings;
 mod buildpacks;
 mod curl;
 mod delete;
 mod deployments;
+pub(crate) mod droplets;
 mod env;
 mod events;
 mod gc;
+pub(crate) mod labels;
 pub(crate) mod lifecycle;
 pub(crate) mod login;
 mod logout;
 mod logs;
-mod orgs;
+pub(crate) mod orgs;
 mod releases;
+pub(crate) mod rename;
 mod routes;
 mod scale;
 mod services;
@@ -72,7 +76,13 @@ pub(crate) enum Command {
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
     Restage(lifecycle::Restage),
+    Rename(rename::Rename),
     Delete(delete::Delete),
+    Labels(labels::Labels),
+    SetLabel(labels::SetLabel),
+    UnsetLabel(labels::UnsetLabel),
+    Droplets(droplets::Droplets),
+    CreateAppManifest(app_manifest::CreateAppManifest),
     #[command(alias = "create-user-provided-service")]
     Cups(user_provided::Cups),
     #[command(alias = "update-user-provided-service")]
@@ -89,7 +99,11 @@ pub(crate) enum Command {
     DeleteRoute(routes::DeleteRoute),
     Domains(routes::Domains),
     Orgs(orgs::Orgs),
+    CreateOrg(orgs::CreateOrg),
+    DeleteOrg(orgs::DeleteOrg),
     Spaces(orgs::Spaces),
+    CreateSpace(orgs::CreateSpaceCommand),
+    DeleteSpace(orgs::DeleteSpace),
     Events(events::Events),
     #[command(alias = "revisions")]
     Releases(releases::Releases),
@@ -154,7 +168,13 @@ impl Command {
             Self::Stop(command) => command.run(&cx).await,
             Self::Restart(command) => command.run(&cx).await,
             Self::Restage(command) => command.run(&cx).await,
+            Self::Rename(command) => command.run(&cx).await,
             Self::Delete(command) => command.run(&cx).await,
+            Self::Labels(command) => command.run(&cx).await,
+            Self::SetLabel(command) => command.run(&cx).await,
+            Self::UnsetLabel(command) => command.run(&cx).await,
+            Self::Droplets(command) => command.run(&cx).await,
+            Self::CreateAppManifest(command) => command.run(&cx).await,
             Self::Cups(command) => command.run(&cx).await,
             Self::Uups(command) => command.run(&cx).await,
             Self::BindService(command) => command.run(&cx).await,
@@ -169,7 +189,11 @@ impl Command {
             Self::DeleteRoute(command) => command.run(&cx).await,
             Self::Domains(_) => routes::domains(&cx).await,
             Self::Orgs(_) => orgs::orgs(&cx).await,
+            Self::CreateOrg(command) => command.run(&cx).await,
+            Self::DeleteOrg(command) => command.run(&cx).await,
             Self::Spaces(_) => orgs::spaces(&cx).await,
+            Self::CreateSpace(command) => command.run(&cx).await,
+            Self::DeleteSpace(command) => command.run(&cx).await,
             Self::Events(command) => command.run(&cx).await,
             Self::Releases(command) => command.run(&cx).await,
             Self::Rollback(command) => command.run(&cx).await,

@@ -17,7 +17,7 @@ use api_types::{App, AppState, CreateDeployment, DeploymentOptions, Ref};
 use model::manifest::Manifest;
 use owo_colors::OwoColorize;
 
-pub(crate) use options::PushOptions;
+pub(crate) use options::{PushOptions, pair};
 
 use crate::context::Context;
 use crate::deployment::Reached;

@@ -7,6 +7,7 @@ mod session;
 mod tasks;
 mod tls;
 mod usage;
+mod verbs;
 
 use std::path::PathBuf;
 

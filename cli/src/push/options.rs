@@ -88,7 +88,7 @@ fn check_type(text: &str) -> Result<CheckType, String> {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         // The whole text may be a secret; it is not repeated.
