@@ -239,7 +239,9 @@ fn million() {
     let cell = world.cells[5000];
     let lost = world.scheduler.instances_on(cell).len();
     let watch = Watch::start();
-    world.scheduler.apply(world.now, Event::CellDown { cell });
+    world
+        .scheduler
+        .apply(world.now, Event::CellDown { cell, silent: 0 });
     let decisions = world.plan();
     watch.stop("cell_lost", 1e3, "ms");
     assert_eq!(

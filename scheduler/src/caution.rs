@@ -6,13 +6,15 @@
 //!
 //! *The brake*: when many cells vanish at once, it is more likely that the network or this leader is at fault than that
 //! they all died. Then what was lost with them is not started elsewhere until enough of them have come back, or for
-//! [`LONGEST`]. Everything else goes on: crashes, scaling, new apps.
+//! [`LONGEST`]. Everything else goes on: crashes, scaling, new apps. The first of them is given up some seconds before the
+//! last, since each is counted from its own last word, and they return in as many moments. So cells that are silent then
+//! count as if they were lost, and those that have not returned with the others are waited for, both for [`DOUBT`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::ids::CellId;
-use model::protocol::cell::PRESENCE_TTL;
+use model::protocol::cell::{HEARTBEAT, PRESENCE_TTL};
 
 use crate::Scheduler;
 use crate::state::{Process, Slot};
@@ -24,42 +26,86 @@ pub const SHARE_PERCENT: usize = 30;
 pub const FEWEST: usize = 2;
 /// The brake is released after this time, whatever has come back: by then a switch or a host would be up again.
 pub const LONGEST: Duration = Duration::from_secs(120);
+/// Whoever was silent for [`SILENT`] has by then been given up or has spoken.
+pub const DOUBT: Duration = Duration::from_secs(PRESENCE_TTL.as_secs() - SILENT.as_secs() + 1);
+/// A cell that was not heard of for so long may be about to be lost: two heartbeats are missing.
+pub const SILENT: Duration = Duration::from_secs(HEARTBEAT.as_secs() * 3);
 
 #[derive(Debug, Default)]
 pub(crate) struct Brake {
     /// Cells that are gone: since the brake was put on, or within the TTL before.
     lost: BTreeMap<CellId, Time>,
-    /// Since when, and until when at the latest.
-    on: Option<(Time, Time)>,
+    state: BrakeState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum BrakeState {
+    #[default]
+    Off,
+    /// It would be on with the silent cells, or was on and enough of the others have come back.
+    InDoubt {
+        until: Time,
+    },
+    On {
+        since: Time,
+        until: Time,
+    },
 }
 
 impl Brake {
-    pub(crate) const fn is_on(&self) -> bool {
-        self.on.is_some()
+    /// Whether what was lost waits.
+    pub(crate) const fn holds(&self) -> bool {
+        !matches!(self.state, BrakeState::Off)
     }
 
+    /// When it is released at the latest.
     pub(crate) fn until(&self) -> Option<Time> {
-        self.on.map(|(_, until)| until)
+        match self.state {
+            BrakeState::Off => None,
+            BrakeState::InDoubt { until } | BrakeState::On { until, .. } => Some(until),
+        }
     }
 
-    /// A cell is gone, `others` are not. Says whether the brake was put on by it.
-    fn lose(&mut self, now: Time, cell: CellId, others: usize) -> bool {
-        if self.is_on() {
-            self.lost.insert(cell, now);
-            return false;
+    /// A cell is gone, `others` are not, and `silent` of those may be. Says whether what is held back has changed by it.
+    fn lose(&mut self, now: Time, cell: CellId, others: usize, silent: usize) -> bool {
+        let held = self.holds();
+        if !matches!(self.state, BrakeState::On { .. }) {
+            self.lost.retain(|_, at| at.after(PRESENCE_TTL) >= now);
         }
-        self.lost.retain(|_, at| at.after(PRESENCE_TTL) >= now);
         self.lost.insert(cell, now);
-        if is_too_many(self.lost.len(), others) {
-            self.on = Some((now, now.after(LONGEST)));
-        }
-        self.is_on()
+        let silent = silent.min(others);
+        self.state = match self.state {
+            on @ BrakeState::On { .. } => on,
+            _ if is_too_many(self.lost.len(), others) => BrakeState::On {
+                since: now,
+                until: now.after(LONGEST),
+            },
+            doubt @ BrakeState::InDoubt { .. } => doubt,
+            BrakeState::Off if is_too_many(self.lost.len() + silent, others - silent) => {
+                BrakeState::InDoubt {
+                    until: now.after(DOUBT),
+                }
+            }
+            BrakeState::Off => BrakeState::Off,
+        };
+        self.holds() != held
     }
 
     /// A cell is there (again), with it `present`. Says whether that released the brake.
-    fn find(&mut self, cell: CellId, present: usize) -> bool {
+    fn find(&mut self, now: Time, cell: CellId, present: usize) -> bool {
         self.lost.remove(&cell);
-        self.is_on() && !is_too_many(self.lost.len(), present) && self.on.take().is_some()
+        let enough = !is_too_many(self.lost.len(), present);
+        self.state = match self.state {
+            BrakeState::On { .. } | BrakeState::InDoubt { .. } if self.lost.is_empty() => {
+                BrakeState::Off
+            }
+            // Cells that vanished together return together, but not in one moment.
+            BrakeState::On { .. } if enough => BrakeState::InDoubt {
+                until: now.after(DOUBT),
+            },
+            _ => return false,
+        };
+        !self.holds()
     }
 
     /// Says whether its time is over.
@@ -67,8 +113,10 @@ impl Brake {
         if self.until().is_none_or(|until| until > now) {
             return false;
         }
-        self.on = None;
-        self.lost.clear();
+        if matches!(self.state, BrakeState::On { .. }) {
+            self.lost.clear();
+        }
+        self.state = BrakeState::Off;
         true
     }
 }
@@ -96,7 +144,7 @@ impl Scheduler {
     pub(crate) fn caution(&self) -> Caution {
         Caution {
             barrier: !self.awaited.is_empty(),
-            brake: self.brake.is_on(),
+            brake: self.brake.holds(),
         }
     }
 
@@ -121,19 +169,19 @@ impl Scheduler {
     }
 
     /// A cell has come up.
-    pub(crate) fn found(&mut self, cell: CellId) {
+    pub(crate) fn found(&mut self, now: Time, cell: CellId) {
         let settles = self.awaited.remove(&cell) && self.awaited.is_empty();
         let present = self.cells.up() + self.awaited.len();
-        if self.brake.find(cell, present) || settles {
+        if self.brake.find(now, cell, present) || settles {
             self.look_at_all();
         }
     }
 
-    /// A cell is given up that was up, or was waited for.
-    pub(crate) fn lost(&mut self, now: Time, cell: CellId) {
+    /// A cell is given up that was up, or was waited for, while `silent` others were not heard of for [`SILENT`].
+    pub(crate) fn lost(&mut self, now: Time, cell: CellId, silent: usize) {
         let settles = self.awaited.remove(&cell) && self.awaited.is_empty();
         let others = self.cells.up() + self.awaited.len();
-        if self.brake.lose(now, cell, others) || settles {
+        if self.brake.lose(now, cell, others, silent) || settles {
             self.look_at_all();
         }
     }
@@ -146,7 +194,7 @@ impl Scheduler {
 
     /// What is held back has changed, for any index.
     fn look_at_all(&mut self) {
-        let is_over = self.awaited.is_empty() && !self.brake.is_on();
+        let is_over = self.awaited.is_empty() && !self.brake.holds();
         for key in self.processes.keys() {
             if is_over {
                 self.processes[key].inherited = 0;
@@ -171,10 +219,9 @@ impl Scheduler {
                 cells: self.awaited.len(),
             }
         } else {
-            let brake = self.brake()?;
             PlacementError::Braked {
-                lost: brake.lost,
-                cells: brake.cells,
+                lost: self.brake.lost.len(),
+                cells: self.cells_in_all(),
             }
         })
     }
@@ -187,14 +234,19 @@ impl Scheduler {
     /// The brake, while it is on.
     #[must_use]
     pub fn brake(&self) -> Option<BrakeView> {
-        let (since, until) = self.brake.on?;
-        let lost = self.brake.lost.len();
+        let BrakeState::On { since, until } = self.brake.state else {
+            return None;
+        };
         Some(BrakeView {
             since,
             until,
-            lost,
-            cells: lost + self.cells.up() + self.awaited.len(),
+            lost: self.brake.lost.len(),
+            cells: self.cells_in_all(),
         })
+    }
+
+    fn cells_in_all(&self) -> usize {
+        self.brake.lost.len() + self.cells.up() + self.awaited.len()
     }
 }
 

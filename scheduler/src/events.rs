@@ -25,9 +25,9 @@ impl Scheduler {
                 self.cell_up(cell, |cells, key| {
                     cells.bring_up(key, &zone, &stack, capacity);
                 });
-                self.found(cell);
+                self.found(now, cell);
             }
-            Event::CellDown { cell } => self.cell_down(now, cell),
+            Event::CellDown { cell, silent } => self.cell_down(now, cell, silent),
             Event::Desire(wish) => self.desire(now, wish),
             Event::Undesire { process } => self.undesire(process),
             Event::Instance {
@@ -101,11 +101,11 @@ impl Scheduler {
             .unblock(|want| first || want.stack.is_none_or(|wanted| wanted == stack));
     }
 
-    fn cell_down(&mut self, now: Time, cell: CellId) {
+    fn cell_down(&mut self, now: Time, cell: CellId, silent: usize) {
         let was_there = self.awaited.contains(&cell);
         let Some(key) = self.cells.key(cell) else {
             if was_there {
-                self.lost(now, cell);
+                self.lost(now, cell, silent);
             }
             return;
         };
@@ -115,7 +115,7 @@ impl Scheduler {
             self.bereave(now, instance);
         }
         if was_there {
-            self.lost(now, cell);
+            self.lost(now, cell, silent);
         }
         for task in self.cells.get(key).tasks.clone() {
             self.forget_task(self.tasks[task].id);

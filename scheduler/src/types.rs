@@ -34,7 +34,8 @@ pub enum Event {
         capacity: CellCapacity,
     },
     /// A cell was not heard of for its TTL, or was removed. Its instances are gone, its tasks too.
-    CellDown { cell: CellId },
+    /// `silent` others were not heard of for [`SILENT`](crate::SILENT), and so may have been lost with it.
+    CellDown { cell: CellId, silent: usize },
     /// What should run of a process. Replaces what was desired before.
     Desire(DesiredProcess),
     /// The process, with all its instances, should not run any more.

@@ -56,7 +56,8 @@ fn with_checksums(bytes: &[u8]) -> Vec<u8> {
             .and_then(|size| size.checked_next_multiple_of(BLOCK));
         at = padded
             .and_then(|size| at.checked_add(size))
-            .unwrap_or(usize::MAX - BLOCK);
+            .filter(|at| *at <= tar.len())
+            .unwrap_or(tar.len());
     }
     tar
 }

@@ -1,6 +1,6 @@
 //! What is held back: after a change of leader, and when many cells vanish at once.
 
-use scheduler::{Event, LONGEST, PlacementError, StopReason, Time, UpdateStrategy};
+use scheduler::{DOUBT, Event, LONGEST, PlacementError, StopReason, Time, UpdateStrategy};
 
 use crate::world::{
     SECOND, Started, World, app, capacity, cell, crash, process, running, stopped, version,
@@ -48,7 +48,10 @@ fn a_cell_that_stays_silent_is_given_up_and_its_work_goes_on_elsewhere() {
     world.cell_up(1, "z1", capacity(4000));
     assert_eq!(world.plan(), []);
     world.pass(15);
-    world.apply(Event::CellDown { cell: cell(2) });
+    world.apply(Event::CellDown {
+        cell: cell(2),
+        silent: 0,
+    });
     assert_eq!(world.only_start().cell, cell(1));
 }
 
@@ -146,7 +149,10 @@ fn ten_cells() -> (World, Vec<Started>) {
 
 fn lose(world: &mut World, cells: impl IntoIterator<Item = u128>) {
     for n in cells {
-        world.apply(Event::CellDown { cell: cell(n) });
+        world.apply(Event::CellDown {
+            cell: cell(n),
+            silent: 0,
+        });
     }
 }
 
@@ -199,14 +205,74 @@ fn many_cells_lost_at_once_put_the_brake_on_until_they_return() {
         well.index,
         "a crash is no lost cell"
     );
-    // Three of ten may be gone.
+    // Three of ten may be gone, if they do not return with the fourth.
     world.pass(30);
     world.cell_up(1, "z1", capacity(1000));
     world.say(*lost, running());
     assert!(world.scheduler.brake().is_none());
+    assert_eq!(world.plan(), []);
+    world.now = world.now.after(DOUBT);
     let replaced = world.starts();
     assert_eq!(replaced.len(), 3, "{replaced:?}");
     assert!(replaced.iter().all(|start| start.index != lost.index));
+}
+
+/// The first of several cells that vanished together: the others are silent, and not given up yet.
+fn lose_the_first(world: &mut World, n: u128, silent: usize) {
+    world.apply(Event::CellDown {
+        cell: cell(n),
+        silent,
+    });
+}
+
+#[test]
+fn the_first_of_many_lost_cells_waits_for_the_others() {
+    let (mut world, _) = ten_cells();
+    lose_the_first(&mut world, 1, 3);
+    assert!(world.scheduler.brake().is_none(), "it is not on yet");
+    assert_eq!(world.plan(), [], "and holds already");
+    for (n, silent) in [(2, 2), (3, 1), (4, 0)] {
+        world.pass(1);
+        lose_the_first(&mut world, n, silent);
+        assert_eq!(world.plan(), [], "cell {n}");
+    }
+    assert_eq!(world.scheduler.brake().expect("on").lost, 4);
+}
+
+#[test]
+fn a_lost_cell_is_replaced_once_the_silent_ones_have_spoken() {
+    let (mut world, _) = ten_cells();
+    let began = world.now;
+    lose_the_first(&mut world, 1, 3);
+    assert_eq!(world.plan(), []);
+    assert_eq!(world.scheduler.next_wake(), Some(began.after(DOUBT)));
+    world.now = began.after(DOUBT);
+    assert_eq!(world.starts().len(), 1);
+    assert_eq!(world.scheduler.next_wake(), None);
+}
+
+#[test]
+fn a_lost_cell_is_replaced_at_once_beside_few_silent_ones() {
+    let (mut world, _) = ten_cells();
+    lose_the_first(&mut world, 1, 2);
+    assert_eq!(world.starts().len(), 1);
+}
+
+#[test]
+fn cells_that_return_one_after_another_find_their_instances_in_place() {
+    let (mut world, all) = ten_cells();
+    lose(&mut world, 1..=4);
+    assert_eq!(world.plan(), []);
+    for n in 1..=4 {
+        world.pass(1);
+        world.cell_up(n, "z1", capacity(1000));
+        for one in all.iter().filter(|one| one.cell == cell(n)) {
+            world.say(*one, running());
+        }
+        assert_eq!(world.plan(), [], "cell {n}");
+    }
+    assert!(world.scheduler.brake().is_none());
+    assert_eq!(world.scheduler.next_wake(), None);
 }
 
 #[test]

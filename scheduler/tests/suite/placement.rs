@@ -328,7 +328,10 @@ fn a_task_is_placed_at_most_once() {
     assert_eq!(world.plan(), []);
     assert_eq!(world.scheduler.task(task(1)).expect("known").cell, Some(on));
     assert_eq!(world.scheduler.tasks_on(on), [task(1)]);
-    world.apply(Event::CellDown { cell: on });
+    world.apply(Event::CellDown {
+        cell: on,
+        silent: 0,
+    });
     assert_eq!(world.plan(), []);
     assert_eq!(
         world.scheduler.task(task(1)),

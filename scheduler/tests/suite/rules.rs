@@ -114,7 +114,10 @@ fn instances_of_a_lost_cell_are_replaced_at_once_and_have_not_crashed() {
     let mut world = World::with_cells(2, 4000);
     world.desire(app(1, 2));
     let all = world.run_all();
-    world.apply(Event::CellDown { cell: all[0].cell });
+    world.apply(Event::CellDown {
+        cell: all[0].cell,
+        silent: 0,
+    });
     let again = world.only_start();
     assert_eq!((again.index, again.cell), (all[0].index, all[1].cell));
     assert_eq!(world.row(1, 0).crash_count, 0);
@@ -128,6 +131,7 @@ fn a_returning_instance_wins_unless_its_replacement_runs() {
         let original = world.run_all()[0];
         world.apply(Event::CellDown {
             cell: original.cell,
+            silent: 0,
         });
         let replacement = world.only_start();
         world.say(
@@ -158,6 +162,7 @@ fn a_cell_that_is_not_up_is_not_believed() {
     let original = world.run_all()[0];
     world.apply(Event::CellDown {
         cell: original.cell,
+        silent: 0,
     });
     let replacement = world.only_start();
     world.say(original, running());

@@ -9,7 +9,7 @@ use model::instance::{Exit, ExitReason, InstanceReport, InstanceState};
 use model::limits::Megabytes;
 use model::protocol::cell::{CellCapacity, CellHello, InstanceUsage, OrderBody};
 use model::protocol::router::Endpoint;
-use scheduler::{DesiredProcess, Event, Older, PlacementError, Scheduler, Time};
+use scheduler::{DesiredProcess, Event, Older, PlacementError, SILENT, Scheduler, Time};
 use store::records::{Deployment, DesiredLrp, LrpSpec, Outline};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -418,7 +418,13 @@ impl State {
                 self.suspects.insert(instance, (cell, report));
             }
         }
-        self.apply(Event::CellDown { cell });
+        // Of cells that vanish together each is given up in its own time.
+        let silent = self
+            .cells
+            .values()
+            .filter(|link| link.heard.elapsed() > SILENT)
+            .count();
+        self.apply(Event::CellDown { cell, silent });
     }
 
     /// An instance runs in the place of those that were lost with their cells.

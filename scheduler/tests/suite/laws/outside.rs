@@ -21,6 +21,7 @@ pub(crate) enum Op {
     CellDown {
         n: u128,
         host_lost: bool,
+        silent: usize,
     },
     Desire {
         n: u128,
@@ -64,7 +65,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     let n = 1..=4_u128;
     prop_oneof![
         4 => (1..=5_u128, 0..3_u8).prop_map(|(n, zone)| Op::CellUp { n, zone }),
-        2 => (1..=5_u128, any::<bool>()).prop_map(|(n, host_lost)| Op::CellDown { n, host_lost }),
+        2 => (1..=5_u128, any::<bool>(), 0..3_usize)
+            .prop_map(|(n, host_lost, silent)| Op::CellDown { n, host_lost, silent }),
         5 => (n.clone(), 1..=3_u128, 0..=5_u32, prop::option::of(0..=2_u32))
             .prop_map(|(n, version, instances, max_in_flight)| Op::Desire { n, version, instances, max_in_flight }),
         1 => n.clone().prop_map(|n| Op::Undesire { n }),
@@ -153,10 +155,17 @@ impl Outside {
         self.world.now.0 += 1;
         match *op {
             Op::CellUp { n, zone } => self.connect(n, zone),
-            Op::CellDown { n, host_lost } => {
+            Op::CellDown {
+                n,
+                host_lost,
+                silent,
+            } => {
                 if self.cells.remove(&n).is_some() {
                     self.tasks.retain(|_, task| task.1 != Some(cell(n)));
-                    self.world.apply(Event::CellDown { cell: cell(n) });
+                    self.world.apply(Event::CellDown {
+                        cell: cell(n),
+                        silent,
+                    });
                 }
                 if host_lost && !self.cells.contains_key(&n) {
                     self.held.retain(|_, held| held.at.cell != cell(n));

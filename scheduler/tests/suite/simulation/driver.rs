@@ -175,6 +175,7 @@ impl World {
                         .retain(|_, known| known.1 != Some(cell(number as u128)));
                     self.apply(Event::CellDown {
                         cell: cell(number as u128),
+                        silent: 0,
                     });
                 }
             }

@@ -221,13 +221,17 @@ fn what_runs_on_cells_that_vanish_together_is_not_replaced_and_keeps_its_request
     on_virtual_time(async {
         let mut world = World::with_cells(1, 8, 1).await;
         let app = world.apps[0];
+        world.wait(5).await;
+        assert_eq!(world.fleet().counts().cells, 8);
         world.desire(app, 8).await;
         world.wait(5).await;
         let before = world.running(app);
         assert_eq!(before.len(), 8);
         let ran = world.ran();
+        // Each speaks its last word at another moment, as far apart as heartbeats may be.
         for cell in 0..4 {
             world.cells[cell].is_linked = false;
+            world.wait(1).await;
         }
         world.wait(40).await;
         assert_eq!(world.fleet().counts().lost_cells, 4);
@@ -236,6 +240,7 @@ fn what_runs_on_cells_that_vanish_together_is_not_replaced_and_keeps_its_request
         assert_eq!(endpoints(&world, app), 8, "they may well answer");
         for cell in 0..4 {
             world.cells[cell].is_linked = true;
+            world.wait(1).await;
         }
         world.wait(30).await;
         assert!(world.fleet().alarms().is_empty());
