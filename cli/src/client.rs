@@ -40,6 +40,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an upload may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Pauses before the second and the third try.
+/// How long a server may be away before waiting for something is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENT_PAUSE: Duration = Duration::from_millis(300);
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(750)];
 /// A larger answer is not one of the API.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
@@ -105,6 +108,23 @@ impl Client {
         self.send(Call::new(Method::GET, self.at(path)))
             .await?
             .read()
+    }
+
+    /// [`Client::get`] for what is waited for: a server that is away is being restarted, and what it has begun goes on.
+    pub(crate) async fn get_patiently<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        let since = std::time::Instant::now();
+        loop {
+            match self.get(path).await {
+                Err(error)
+                    if error.exit == Exit::Unavailable
+                        && error.code != "E-TLS"
+                        && since.elapsed() < PATIENCE =>
+                {
+                    tokio::time::sleep(PATIENT_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(

@@ -85,7 +85,7 @@ pub(crate) async fn deploy(
 pub(crate) async fn follow(watch: &mut Watch<'_>, guid: &str) -> Outcome<Reached> {
     let path = format!("/v3/deployments/{guid}");
     loop {
-        let now: Deployment = watch.cx.client.get(&path).await?;
+        let now: Deployment = watch.cx.client.get_patiently(&path).await?;
         match (now.status.value.as_str(), now.status.reason.as_str()) {
             ("FINALIZED", "DEPLOYED") => {
                 watch.until_started().await?;

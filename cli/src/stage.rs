@@ -31,7 +31,7 @@ pub(crate) async fn stage(cx: &Context, app: &str, package: &str) -> Outcome<Str
     cx.ui.step("build", short(&build.guid).dimmed().to_string());
     let path = format!("/v3/builds/{}", build.guid);
     let done = loop {
-        let build: Build = cx.client.get(&path).await?;
+        let build: Build = cx.client.get_patiently(&path).await?;
         output.print(cx).await?;
         if build.state != BuildState::Staging {
             break build;

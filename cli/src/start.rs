@@ -90,7 +90,7 @@ impl<'a> Watch<'a> {
         let mut observed = Vec::new();
         for process in &self.processes {
             let path = format!("/v3/processes/{}/stats", process.guid);
-            let stats: ProcessStats = self.cx.client.get(&path).await?;
+            let stats: ProcessStats = self.cx.client.get_patiently(&path).await?;
             observed.push((process.clone(), stats.resources));
         }
         let progress = progress(&observed);

@@ -13,8 +13,6 @@ use crate::logs::{LogReader, Tail, source, text, time};
 pub(crate) const KEPT: &str = "the newest 200 finished tasks of an app";
 
 const PAUSE: Duration = Duration::from_millis(300);
-/// How long a server may be away before waiting is given up: it is being restarted.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long lines are still fetched after the end.
 const LAST_LINES: Duration = Duration::from_secs(30);
 
@@ -48,26 +46,16 @@ impl<'a> Follower<'a> {
             task.name, self.app.name
         ));
         let path = format!("/v3/tasks/{}", task.guid);
-        let mut away: Option<Instant> = None;
         loop {
             // Before its lines are read: those of a task that has ended are all there.
-            let now = self.cx.client.get::<Task>(&path).await;
-            match now {
-                Ok(now) if matches!(now.state, TaskState::Succeeded | TaskState::Failed) => {
-                    self.drain(&now).await?;
-                    return self.end(&now);
-                }
-                Ok(_) => {
-                    away = None;
-                    self.print_new(task).await?;
-                }
-                Err(error)
-                    if error.exit == Exit::Unavailable
-                        && away.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {}
-                Err(error) => {
-                    return Err(error.hint(format!("slipway task {} {id}", self.app.name)));
-                }
+            let now = self.cx.client.get_patiently::<Task>(&path).await;
+            let now =
+                now.map_err(|error| error.hint(format!("slipway task {} {id}", self.app.name)))?;
+            if matches!(now.state, TaskState::Succeeded | TaskState::Failed) {
+                self.drain(&now).await?;
+                return self.end(&now);
             }
+            self.print_new(task).await?;
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -14,8 +14,12 @@ fn deployment(value: &str, reason: &str, error: Option<&str>) -> Value {
 
 /// A server on which a restart of `hello` rolls for a while, and then ends so.
 fn rolling(reason: &str, error: Option<&str>) -> Server {
+    rolling_on(Server::pushing(), reason, error)
+}
+
+fn rolling_on(server: Server, reason: &str, error: Option<&str>) -> Server {
     let active = deployment("ACTIVE", "DEPLOYING", None);
-    Server::pushing()
+    server
         .answering("GET /v3/packages?", json!({"resources": []}))
         .answering(
             "GET /v3/apps?",
@@ -90,4 +94,17 @@ async fn a_release_that_gives_way_to_another_does_not_claim_that_nothing_changed
         }
         assert_eq!(error.exit_code(), 13);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_moment_does_not_end_the_wait_for_a_release() {
+    // More often than any single call is repeated.
+    let away = (0..5).fold(Server::pushing(), |server, _| {
+        server.failing_once("GET /v3/deployments/roll-1", 503, json!({}))
+    });
+    let home = Home::with(rolling_on(away, "DEPLOYED", None));
+    let cx = home.open().await.expect("logged in");
+    let app = "hello".to_owned();
+    let rollout = Rollout::default();
+    Restart { app, rollout }.run(&cx).await.expect("it runs");
 }

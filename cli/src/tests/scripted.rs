@@ -116,6 +116,10 @@ impl Server {
         self.ruled(start, 200, body, true)
     }
 
+    pub(super) fn failing_once(self, start: &str, status: u16, body: Value) -> Self {
+        self.ruled(start, status, body, true)
+    }
+
     pub(super) fn failing(self, start: &str, status: u16, body: Value) -> Self {
         self.ruled(start, status, body, false)
     }
