@@ -9,9 +9,8 @@ use std::net::Ipv4Addr;
 
 use nlink::netlink::nftables::expr::{DynsetExpr, DynsetOp, ElementStatement};
 use nlink::netlink::nftables::{
-    BaseChain, Chain, CmpOp, CtDirection, CtState, CtStatus, Expr, Family, FilterHook, MetaKey,
-    NatHook, PacketField, PayloadBase, Policy, Priority, Register, Rule, Set, SetKeyType,
-    Transaction,
+    BaseChain, Chain, CmpOp, CtDirection, CtState, CtStatus, Expr, Family, FilterHook, HashKind,
+    MetaKey, NatHook, PacketField, Policy, Priority, Register, Rule, Set, SetKeyType, Transaction,
 };
 use nlink::netlink::{Connection, Nftables};
 
@@ -45,10 +44,10 @@ const FLOWS: &str = "flows";
 const ALL_FLOWS: &str = "all-flows";
 /// Connections that one container may have outwards at a time: as many as a process may have open files.
 const MAX_FLOWS: u32 = 16_384;
-/// The kernel looks through a count for what has ended, so one count of all would make every connection slow. The parts go
-/// by four bits of the port that a connection begins at; the lowest bit is no part of them, as `connect` prefers even ones.
+/// The kernel looks through a count for what has ended, so one count of all would make every connection slow. A connection
+/// is in the part that the kernel's hash of it says, whose secret no container knows: whoever could choose would fill a
+/// part that others need.
 const PARTS: u32 = 16;
-const PART_OF_PORT: u8 = 0b0001_1110;
 const TABLE_SIZE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const USUAL_TABLE_SIZE: u32 = 262_144;
 
@@ -56,8 +55,8 @@ const USUAL_TABLE_SIZE: u32 = 262_144;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bounds {
     one_container: u32,
-    /// Of all containers.
-    each_part: u32,
+    /// Of all containers, where the kernel can tell the parts.
+    each_part: Option<u32>,
 }
 
 impl Bounds {
@@ -65,7 +64,7 @@ impl Bounds {
     fn within(table_size: u32) -> Self {
         Self {
             one_container: (table_size / 8).clamp(1, MAX_FLOWS),
-            each_part: (table_size / 2 / PARTS).max(1),
+            each_part: Some((table_size / 2 / PARTS).max(1)),
         }
     }
 
@@ -101,7 +100,15 @@ pub(super) async fn install(rules: &Rules<'_>) -> Result<(), EngineError> {
             install_with(rules, Some(known)).await
         };
     };
-    // Kernels can be built without the part that counts.
+    // Kernels can be built without the parts that hash and count.
+    let alone = Bounds {
+        each_part: None,
+        ..bounds
+    };
+    if install_with(rules, Some(alone)).await.is_ok() {
+        tracing::warn!(%error, "connections of all containers together are not limited in number");
+        return Ok(());
+    }
     install_with(rules, None).await?;
     tracing::warn!(%error, "connections of containers are not limited in number");
     Ok(())
@@ -122,18 +129,18 @@ async fn install_with(rules: &Rules<'_>, bounds: Option<Bounds>) -> Result<(), E
         .map_err(failed())?
         .into_iter()
         .fold(fresh, Transaction::add_chain);
-    let counted = match bounds {
-        None => with_chains,
-        Some(bounds) => {
-            let set = |name| Set::new(table, name).family(Family::Ip).dynamic();
-            let parts = set(ALL_FLOWS).key_type(SetKeyType::InetProto).size(PARTS);
-            with_chains
-                .add_set(set(FLOWS).size(1 << (32 - PREFIX)))
-                .add_set(parts)
-                .add_rule(count(rules.names, bounds.one_container))
-                .add_rule(count_all(rules.names, bounds.each_part))
-        }
-    };
+    let set = |name| Set::new(table, name).family(Family::Ip).dynamic();
+    let mut counted = with_chains;
+    if let Some(bounds) = bounds {
+        counted = counted
+            .add_set(set(FLOWS).size(1 << (32 - PREFIX)))
+            .add_rule(count(rules.names, bounds.one_container));
+    }
+    if let Some(most) = bounds.and_then(|bounds| bounds.each_part) {
+        counted = counted
+            .add_set(set(ALL_FLOWS).key_type(SetKeyType::Mark).size(PARTS))
+            .add_rule(count_all(rules.names, most));
+    }
     let complete = list(rules).into_iter().fold(counted, Transaction::add_rule);
     complete.commit(&kernel).await.map_err(failed())
 }
@@ -197,22 +204,16 @@ fn count(names: &Names, most: u32) -> Rule {
 
 /// Drops the packet that would begin one connection too many of all containers together.
 fn count_all(names: &Names, most: u32) -> Rule {
-    // The lower byte of the port that the packet comes from, with TCP and UDP alike.
-    let port = Expr::Payload {
+    let part = Expr::Hash {
         dreg: Register::R0,
-        base: PayloadBase::Transport,
-        offset: 1,
-        len: 1,
-    };
-    let part = Expr::Bitwise {
-        sreg: Register::R0,
-        dreg: Register::R0,
-        len: 1,
-        mask: vec![PART_OF_PORT],
-        xor: vec![0],
+        kind: HashKind::Sym,
+        sreg: None,
+        len: 0,
+        modulus: PARTS,
+        seed: None,
+        offset: 0,
     };
     new_from_container(names)
-        .expr(port)
         .expr(part)
         .expr(counting(ALL_FLOWS, most))
         .drop()
@@ -354,9 +355,10 @@ mod tests {
         ] {
             let bounds = Bounds::within(table_size);
             assert_eq!(bounds.one_container, one_container, "{table_size}");
-            assert!(bounds.each_part * PARTS <= table_size / 2, "{table_size}");
+            let together = bounds.each_part.expect("bounded") * PARTS;
+            assert!(together <= table_size / 2, "{table_size}");
         }
         let least = Bounds::within(1);
-        assert_eq!((least.one_container, least.each_part), (1, 1));
+        assert_eq!((least.one_container, least.each_part), (1, Some(1)));
     }
 }
