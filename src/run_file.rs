@@ -14,13 +14,13 @@ fn reserve_path(paths: &Paths) -> PathBuf {
     paths.run().join("reserve")
 }
 
-/// Takes the reserve, where the disk has room for it.
+/// Takes the reserve, or as much of it as the disk has room for.
 pub(crate) fn reserve(paths: &Paths) {
     let path = reserve_path(paths);
     let held = fs::metadata(&path).is_ok_and(|known| known.len() == RESERVE_BYTES as u64);
-    if !held && fs::write(&path, vec![0; RESERVE_BYTES]).is_err() {
-        // A part of it would look like the whole next time, or keep others from room.
-        let _ = fs::remove_file(&path);
+    if !held {
+        // A part of it is worth having too.
+        let _ = fs::write(&path, vec![0; RESERVE_BYTES]);
     }
 }
 
@@ -57,7 +57,10 @@ pub(crate) fn replace(paths: &Paths, path: &Path, bytes: &[u8], lasts: Lasts) ->
         {
             // Without a reserve the first error tells more.
             fs::remove_file(reserve_path(paths)).map_err(|_| error)?;
-            write()
+            let written = write();
+            // What the file did not need is kept from whoever fills the disk.
+            reserve(paths);
+            written
         }
         other => other,
     }
@@ -99,17 +102,20 @@ mod tests {
             let paths = Paths::new(Some(folder.path().to_owned())).expect("paths");
             paths.create().expect("folders");
             reserve(&paths);
-            let full = fs::write(folder.path().join("filler"), vec![1; 2 * 1024 * 1024]);
-            assert_eq!(
-                full.expect_err("more than there is").kind(),
-                io::ErrorKind::StorageFull
-            );
+            let mut filler = fs::File::create(folder.path().join("filler")).expect("made");
+            let mut fill = || {
+                let full = filler.write_all(&vec![1; 2 * 1024 * 1024]);
+                let error = full.expect_err("more than there is");
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            };
+            fill();
             for round in 0..3 {
                 for role in ["up", "server", "cell", "router"] {
                     let bytes = format!("{round}\n");
                     let path = paths.pid(role);
                     replace(&paths, &path, bytes.as_bytes(), Lasts::ForEver).expect("written");
                     assert_eq!(fs::read_to_string(path).expect("read"), bytes);
+                    fill();
                 }
             }
         };

@@ -145,6 +145,8 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // The terminal is gone, which is no reason to stop.
+    let mut hangup = signal(SignalKind::hangup())?;
     let front = settings.front;
     let if_late = IfLate::of(settings.has_been_ready, adopted.router.is_some());
     let mut server = Child::new(
@@ -200,6 +202,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             () = router.keep(&paths) => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => {}
         }
     }
     say("\nstopping: requests in flight are finished first");

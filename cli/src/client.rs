@@ -39,10 +39,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an upload may take.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Pauses before the second and the third try.
 /// How long a server may be away before waiting for something is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENT_PAUSE: Duration = Duration::from_millis(300);
+/// Pauses before the second and the third try.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(750)];
 /// A larger answer is not one of the API.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
@@ -87,6 +87,11 @@ impl Client {
             api,
             tokens: Mutex::new(tokens),
         }
+    }
+
+    /// Where it logs in, as the API says.
+    pub(crate) fn log_in_at(&self, url: Option<String>) {
+        self.tokens().login_url = url;
     }
 
     pub(crate) fn api(&self) -> &str {

@@ -73,12 +73,11 @@ impl Context {
                 .clone()
                 .zip(environment.password.clone());
         }
-        if config.login_url.is_none() || config.log_cache_url.is_none() {
-            let anonymous = Client::new(api.clone(), Tokens::default(), ui.clone());
-            take_links(&mut config, &root(&anonymous).await?);
-            tokens.login_url = config.login_url.clone();
-        }
         let client = Client::new(api, tokens, ui.clone());
+        if config.login_url.is_none() || config.log_cache_url.is_none() {
+            take_links(&mut config, &root(&client).await?);
+            client.log_in_at(config.login_url.clone());
+        }
         Ok(Self {
             ui,
             client,

@@ -124,8 +124,10 @@ fn ended(app: &App, deployment: &Deployment) -> CliError {
         Some(cause) => {
             CliError::from_text(&format!("web {cause}"), start::code_of(cause), Exit::Start)
         }
+        // By a person, who may have stopped the app as well.
         None if deployment.status.reason == "CANCELED" => {
-            CliError::new("E-START", Exit::Start, "the deployment was cancelled")
+            return CliError::new("E-START", Exit::Start, "the deployment was cancelled")
+                .hint(format!("slipway app {}", app.name));
         }
         None => {
             let message = format!("the deployment ended as {}", deployment.status.reason);

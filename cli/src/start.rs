@@ -24,6 +24,9 @@ const START_TIMEOUT: u32 = 60;
 const SLACK: Duration = Duration::from_secs(20);
 /// How long instances may stay unplaced before that counts as an answer.
 const PLACEMENT: Duration = Duration::from_secs(10);
+/// The same while a release takes the place of another: each new instance may wait for the end of an old one, which has
+/// 10 s for it and keeps its requests a moment longer.
+const PLACEMENT_IN_ROLL: Duration = Duration::from_secs(30);
 
 /// One process with its instances as they are now.
 type Observed = (Process, Vec<InstanceStats>);
@@ -59,6 +62,8 @@ pub(crate) struct Watch<'a> {
     processes: Vec<Process>,
     begun: Instant,
     shown: String,
+    /// Since when every look found no room.
+    without_room: Option<Instant>,
 }
 
 impl<'a> Watch<'a> {
@@ -82,6 +87,7 @@ impl<'a> Watch<'a> {
             processes,
             begun: Instant::now(),
             shown: String::new(),
+            without_room: None,
         })
     }
 
@@ -112,7 +118,9 @@ impl<'a> Watch<'a> {
     pub(crate) async fn look_at_roll(&mut self) -> Outcome {
         let observed = self.look().await?;
         let verdict = judge(&observed, self.begun.elapsed(), Duration::MAX);
-        if verdict == Verdict::NoRoom {
+        if verdict != Verdict::NoRoom {
+            self.without_room = None;
+        } else if self.without_room.get_or_insert_with(Instant::now).elapsed() > PLACEMENT_IN_ROLL {
             let error = explain(self.cx, self.app, &observed, &verdict, Duration::MAX).await;
             return Err(error.hint(format!("slipway cancel-deployment {}", self.app.name)));
         }

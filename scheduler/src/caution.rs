@@ -8,7 +8,7 @@
 //! they all died. Then what was lost with them is not started elsewhere until enough of them have come back, or for
 //! [`LONGEST`]. Everything else goes on: crashes, scaling, new apps. The first of them is given up some seconds before the
 //! last, since each is counted from its own last word, and they return in as many moments. So cells that are silent then
-//! count as if they were lost, and those that have not returned with the others are waited for, both for [`DOUBT`].
+//! count as if they were lost, and those that have not returned with the others are waited for: [`DOUBT`] and [`RETURN`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub const FEWEST: usize = 2;
 pub const LONGEST: Duration = Duration::from_secs(120);
 /// Whoever was silent for [`SILENT`] has by then been given up or has spoken.
 pub const DOUBT: Duration = Duration::from_secs(PRESENCE_TTL.as_secs() - SILENT.as_secs() + 1);
+/// Cells that have lost their server try again within this time of one another.
+pub const RETURN: Duration = Duration::from_secs(10);
 /// A cell that was not heard of for so long may be about to be lost: two heartbeats are missing.
 pub const SILENT: Duration = Duration::from_secs(HEARTBEAT.as_secs() * 3);
 
@@ -100,8 +102,8 @@ impl Brake {
                 BrakeState::Off
             }
             // Cells that vanished together return together, but not in one moment.
-            BrakeState::On { .. } if enough => BrakeState::InDoubt {
-                until: now.after(DOUBT),
+            BrakeState::On { until, .. } if enough => BrakeState::InDoubt {
+                until: now.after(RETURN).min(until),
             },
             _ => return false,
         };
@@ -243,6 +245,12 @@ impl Scheduler {
             lost: self.brake.lost.len(),
             cells: self.cells_in_all(),
         })
+    }
+
+    /// Whether what was lost with cells waits, be it for the brake or for a doubt.
+    #[must_use]
+    pub fn holds_what_was_lost(&self) -> bool {
+        self.brake.holds()
     }
 
     fn cells_in_all(&self) -> usize {

@@ -43,7 +43,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use model::ids::{CellId, InstanceId, ProcessId, TaskId};
 
-pub use caution::{DOUBT, FEWEST, LONGEST, SHARE_PERCENT, SILENT};
+pub use caution::{DOUBT, FEWEST, LONGEST, RETURN, SHARE_PERCENT, SILENT};
 pub use ids::IdSource;
 pub use types::{
     BrakeView, CellView, Decision, DesiredProcess, DesiredTask, Event, IndexStatus, IndexView,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::words::warn;
 use crate::children::{self, Running};
 use crate::paths::Paths;
+use crate::run_file;
 
 /// The first restart of a child waits this long, each further one twice as long.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
@@ -91,6 +92,8 @@ fn start(
     args: &[String],
     listeners: &[OwnedFd],
 ) -> anyhow::Result<Running> {
+    // The disk may have room again since the last one was needed.
+    run_file::reserve(paths);
     let running = children::start(paths, role, args, &listeners.iter().collect::<Vec<_>>())?;
     if let Err(error) = children::write_pid(paths, role, running.pid) {
         warn(format_args!(

@@ -303,6 +303,9 @@ impl Drop for Platform {
             .output()
             .expect("slipway runs");
         if let Some(mut up) = self.up.take() {
+            if !down.status.success() {
+                let _ = up.kill();
+            }
             let _ = up.wait();
         }
         let left = leftovers(&self.data());

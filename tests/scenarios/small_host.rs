@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crate::harness::{Platform, eventually};
 
-/// What a process on the host must pass through. Its first argument is the program.
-const ENTER: &str = r#"echo $$ >"$ROOT/cgroup.procs" && exec "$0" "$@""#;
+/// What a process on the host must pass through. Its first argument is the program. In version 2 of control groups the
+/// engine moves what is at the root out of the way.
+const ENTER: &str =
+    r#"[ -d "$ROOT/init" ] && own=/init; echo $$ >"$ROOT$own/cgroup.procs" && exec "$0" "$@""#;
 
 /// A control group that looks like the host's first one to whoever is in it, since that lies where the host's does in a
 /// mount namespace of its own, which a sleeping process keeps.
@@ -66,7 +68,10 @@ impl Drop for SmallHost {
     fn drop(&mut self) {
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
-        let removed = eventually(Duration::from_secs(10), || fs::remove_dir(&self.group).ok());
+        let removed = eventually(Duration::from_secs(10), || {
+            let _ = fs::remove_dir(self.group.join("init"));
+            fs::remove_dir(&self.group).ok()
+        });
         if !std::thread::panicking() {
             assert!(removed.is_some(), "something of the host is left");
         }

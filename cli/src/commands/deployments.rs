@@ -9,7 +9,7 @@ use super::done;
 use crate::context::Context;
 use crate::deployment::{self, Reached};
 use crate::error::Outcome;
-use crate::start::{self, Watch};
+use crate::start::Watch;
 
 /// Go on with a paused canary deployment: to its next step, or after the last one to the end
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ impl CancelDeployment {
         let active = deployment::active(cx, &app).await?;
         let path = format!("/v3/deployments/{}/actions/cancel", active.guid);
         let _: Deployment = cx.client.post(&path, &json!({})).await?;
-        start::wait_until_started(cx, &app).await?;
+        Watch::begin(cx, &app).await?.until_started().await?;
         done(
             cx,
             json!({"app": app.name, "canceled": true}),

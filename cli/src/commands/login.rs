@@ -156,20 +156,14 @@ struct Session {
 impl Session {
     async fn open(ui: &Ui, api: &str) -> Outcome<Self> {
         let api = normalize(api)?;
-        let anonymous = Client::new(api.clone(), Tokens::default(), ui.clone());
+        let client = Client::new(api.clone(), Tokens::default(), ui.clone());
         let mut config = Config {
-            api: Some(api.clone()),
+            api: Some(api),
             ..Config::default()
         };
-        take_links(&mut config, &root(&anonymous).await?);
-        let tokens = Tokens {
-            login_url: config.login_url.clone(),
-            ..Tokens::default()
-        };
-        Ok(Self {
-            client: Client::new(api, tokens, ui.clone()),
-            config,
-        })
+        take_links(&mut config, &root(&client).await?);
+        client.log_in_at(config.login_url.clone());
+        Ok(Self { client, config })
     }
 
     /// How the server calls what it asks for. A server that does not say is asked with plain words.

@@ -115,7 +115,8 @@ impl Seek for Package {
 }
 
 fn unwritten(error: &io::Error, limit: u64) -> CliError {
-    if is_full(error) && error.raw_os_error().is_none() {
+    // The package's own limit; what the system says has a number, or another kind.
+    if error.kind() == io::ErrorKind::FileTooLarge && error.raw_os_error().is_none() {
         let message = format!(
             "the files to send have more than {} packed, which is the most that is taken",
             size(limit)

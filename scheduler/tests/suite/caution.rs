@@ -1,6 +1,6 @@
 //! What is held back: after a change of leader, and when many cells vanish at once.
 
-use scheduler::{DOUBT, Event, LONGEST, PlacementError, StopReason, Time, UpdateStrategy};
+use scheduler::{DOUBT, Event, LONGEST, PlacementError, RETURN, StopReason, Time, UpdateStrategy};
 
 use crate::world::{
     SECOND, Started, World, app, capacity, cell, crash, process, running, stopped, version,
@@ -210,8 +210,9 @@ fn many_cells_lost_at_once_put_the_brake_on_until_they_return() {
     world.cell_up(1, "z1", capacity(1000));
     world.say(*lost, running());
     assert!(world.scheduler.brake().is_none());
+    assert!(world.scheduler.holds_what_was_lost());
     assert_eq!(world.plan(), []);
-    world.now = world.now.after(DOUBT);
+    world.now = world.now.after(RETURN);
     let replaced = world.starts();
     assert_eq!(replaced.len(), 3, "{replaced:?}");
     assert!(replaced.iter().all(|start| start.index != lost.index));

@@ -14,10 +14,12 @@ impl State {
                 "many cells were lost at once: what ran there is not started elsewhere until enough of them return, or two \
                  minutes have passed"
             ),
-            (true, None) => tracing::warn!("lost cells are replaced again"),
+            (true, None) if !self.scheduler.holds_what_was_lost() => {
+                tracing::warn!("lost cells are replaced again");
+            }
             _ => {}
         }
-        self.braked = brake.is_some();
+        self.braked = brake.is_some() || (self.braked && self.scheduler.holds_what_was_lost());
     }
 }
 
