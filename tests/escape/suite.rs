@@ -116,7 +116,8 @@ impl World {
 
     fn ask(&self, host: &str, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.platform.front, SLOWEST)?;
-        stream.set_read_timeout(Some(Duration::from_secs(300)))?;
+        // One request makes several attempts, of which each has minutes.
+        stream.set_read_timeout(Some(Duration::from_secs(900)))?;
         stream.write_all(
             format!("GET {path} HTTP/1.1\r\nHost: {host}.{DOMAIN}\r\nConnection: close\r\n\r\n")
                 .as_bytes(),

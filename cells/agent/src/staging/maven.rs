@@ -58,10 +58,19 @@ pub(super) fn sanitised(files: &[PathBuf]) -> Option<String> {
             }
         }
     }
-    lists
-        .iter()
-        .any(|list| !list.is_empty())
-        .then(|| write(&lists))
+    if lists.iter().all(Vec::is_empty) {
+        return None;
+    }
+    // These settings take the place of Maven's own, which have this mirror since 3.8.1.
+    let blocker = [
+        ("id", "maven-default-http-blocker"),
+        ("url", "http://0.0.0.0/"),
+        ("mirrorOf", "external:http:*"),
+        ("blocked", "true"),
+    ];
+    let blocker = blocker.map(|(name, value)| (name, value.to_owned()));
+    merge(&mut lists, [vec![blocker.to_vec()], Vec::new()]);
+    Some(write(&lists))
 }
 
 /// Adds what an earlier file has not said: an item is named by its id.
@@ -222,6 +231,7 @@ mod tests {
   <mirrors>
     <mirror><id>corp</id><url>https://repo.example/maven2/</url><mirrorOf>*,!a&amp;b!</mirrorOf></mirror>
     <mirror><id>blocker</id><url>http://0.0.0.0/</url><blocked>true</blocked></mirror>
+    <mirror><id>maven-default-http-blocker</id><url>http://0.0.0.0/</url><mirrorOf>external:http:*</mirrorOf><blocked>true</blocked></mirror>
   </mirrors>
   <proxies>
     <proxy><id>p</id><host>proxy.example</host><port>3128</port><nonProxyHosts>*.a|b</nonProxyHosts></proxy>

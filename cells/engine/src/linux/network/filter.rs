@@ -31,7 +31,15 @@ const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 const WIRE_SERVER_PORTS: [u16; 2] = [80, 32_526];
 
 /// How the names of links begin that lead to containers and machines of others on this host.
-const FOREIGN_LINKS: [&str; 6] = ["docker", "podman", "cni-podman", "virbr", "lxcbr", "lxdbr"];
+const FOREIGN_LINKS: [&str; 7] = [
+    "docker",
+    "podman",
+    "cni-podman",
+    "virbr",
+    "lxcbr",
+    "lxdbr",
+    "incusbr",
+];
 /// A network that somebody made in Docker has a link with twelve digits after this, which fills a name. Shorter ones may
 /// be the host's own way out.
 const FOREIGN_BRIDGE: &[u8] = b"br-";
@@ -42,7 +50,9 @@ const LINK_NAME: usize = 16;
 const FLOWS: &str = "flows";
 /// The same for all containers together, in parts.
 const ALL_FLOWS: &str = "all-flows";
-/// Connections that one container may have outwards at a time: as many as a process may have open files.
+/// Connections that one container may have outwards at a time: as many as a process may have open files. The kernel leaves
+/// out those that have ended and stay in its table for a while, and drops these early where the table gets full
+/// (`already_closed` in nf_conncount.c, `gc_worker` in nf_conntrack_core.c).
 const MAX_FLOWS: u32 = 16_384;
 /// The kernel looks through a count for what has ended, so one count of all would make every connection slow. A connection
 /// is in the part that the kernel's hash of it says, whose secret no container knows: whoever could choose would fill a
