@@ -75,7 +75,7 @@ pub enum StagingFailure {
     NoCapacity {
         message: String,
     },
-    /// The server has no room for what was built; the text says how much there is.
+    /// The server or the cell has no room for what was built; the text says how much there is.
     DiskFull {
         message: String,
     },

@@ -138,7 +138,8 @@ fn try_to_make_room(config: &Config) -> std::io::Result<()> {
     };
     let layers = Layers::open(layers, Server::new(&config.server_socket))?;
     let known = Known::read(found.ledger(), &layers)?;
-    layers.give_way(|| room.is_short().is_ok_and(|short| !short))?;
+    let enough = || room.is_short().is_ok_and(|short| !short);
+    layers.give_way(enough)?;
     if room.is_short()? {
         let build_caches = build_caches(config);
         let slots = Arc::new(Semaphore::new(0));
@@ -146,7 +147,7 @@ fn try_to_make_room(config: &Config) -> std::io::Result<()> {
             .running_builds(found.ledger())
             .map(|app| build_caches.take_turn_now(app, &slots))
             .collect();
-        build_caches.give_way()?;
+        build_caches.give_way(enough)?;
     }
     Ok(())
 }
@@ -264,9 +265,9 @@ impl Known {
 }
 
 async fn keep_room<E: Engine>(cell: Arc<Cell<E>>) {
-    let give_way = || {
+    let give_way = |wanted| {
         let keeper = cell.clone();
-        blocking(move || keeper.give_way())
+        blocking(move || keeper.give_way(wanted))
     };
     cell.room.keep(&cell.shutdown, give_way).await;
 }

@@ -61,10 +61,14 @@ impl<E: Engine> Cell<E> {
         containers_folder(&self.config).join(name)
     }
 
-    /// Removes what was kept to be faster and nothing uses now. Blocks, maybe for minutes.
-    pub(crate) fn give_way(&self) -> std::io::Result<()> {
-        self.layers.give_way(|| false)?;
-        self.build_caches.give_way()
+    /// Removes what was kept to be faster and nothing uses now, until `wanted` bytes beyond the least are free. Blocks, maybe for
+    /// minutes.
+    pub(crate) fn give_way(&self, wanted: u64) -> std::io::Result<()> {
+        let spare = self.layers.unused_bytes() + self.build_caches.unused_bytes()?;
+        let goal = self.room.goal(wanted, spare)?;
+        let enough = || self.room.has(goal).unwrap_or(true);
+        self.layers.give_way(enough)?;
+        self.build_caches.give_way(enough)
     }
 
     /// The binary's path as the container's command sees it, and the bind that brings it there.

@@ -156,7 +156,7 @@ impl Layers {
     pub(crate) async fn lease(&self, layer: &Layer) -> Result<Lease, LayerError> {
         let digest = layer.diff_id;
         self.lease_with(layer, || async {
-            let _reserved = self
+            let reserved = self
                 .reserve(layer, layer.size + layer.compressed_size)
                 .await?;
             let packed = self.temporary("packed");
@@ -170,7 +170,8 @@ impl Layers {
                 layer: digest,
                 source,
             })?;
-            self.unpack(layer, packed.0.clone()).await
+            let path = packed.0.clone();
+            self.unpack(layer, path, (packed, reserved)).await
         })
         .await
     }
@@ -183,8 +184,8 @@ impl Layers {
             .lease_with(layer, || {
                 unpacked = true;
                 async {
-                    let _reserved = self.reserve(layer, layer.size).await?;
-                    self.unpack(layer, packed.to_owned()).await
+                    let reserved = self.reserve(layer, layer.size).await?;
+                    self.unpack(layer, packed.to_owned(), reserved).await
                 }
             })
             .await?;
@@ -195,7 +196,7 @@ impl Layers {
         Ok(lease)
     }
 
-    async fn reserve(&self, layer: &Layer, bytes: u64) -> Result<Reserved<'_>, LayerError> {
+    async fn reserve(&self, layer: &Layer, bytes: u64) -> Result<Reserved, LayerError> {
         let reserved = self.inner.options.room.reserve(bytes).await;
         reserved.map_err(|message| LayerError::NoRoom {
             layer: layer.diff_id,
@@ -206,6 +207,13 @@ impl Layers {
     /// What all of them take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         bytes_of(&self.slots())
+    }
+
+    /// What those take that nothing uses.
+    pub(crate) fn unused_bytes(&self) -> u64 {
+        let slots = self.slots();
+        let unused = slots.values().filter(|slot| is_unused(slot));
+        unused.map(|slot| slot.bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Leases a layer that a running container uses already. None where it is not there.
@@ -263,12 +271,21 @@ impl Layers {
         Ok(lease)
     }
 
-    async fn unpack(&self, layer: &Layer, packed: PathBuf) -> Result<(), LayerError> {
+    /// What `holds` is let go when the writing has ended, which goes on also where nobody waits for it any more.
+    async fn unpack(
+        &self,
+        layer: &Layer,
+        packed: PathBuf,
+        holds: impl Send + 'static,
+    ) -> Result<(), LayerError> {
         let cache = self.clone();
         let layer = layer.clone();
         let digest = layer.diff_id;
-        let done = tokio::task::spawn_blocking(move || cache.unpack_now(&layer, &packed)).await;
-        done.map_err(|error| LayerError::Store {
+        let done = tokio::task::spawn_blocking(move || {
+            let _holds = holds;
+            cache.unpack_now(&layer, &packed)
+        });
+        done.await.map_err(|error| LayerError::Store {
             layer: digest,
             source: io::Error::other(error),
         })?
@@ -343,17 +360,13 @@ impl Layers {
         }
         unused.sort();
         for (_, digest) in unused {
+            if enough(self.bytes()) {
+                break;
+            }
             let trash = self.temporary("trash");
             {
                 let mut slots = self.slots();
-                if enough(bytes_of(&slots)) {
-                    break;
-                }
-                // Leases and makers hold the slot too, and can only get it through the map that is locked here.
-                let idle = slots
-                    .get(&digest)
-                    .is_some_and(|slot| slot.ready.initialized() && Arc::strong_count(slot) == 1);
-                if !idle {
+                if !slots.get(&digest).is_some_and(is_unused) {
                     continue;
                 }
                 fs::rename(self.folder_of(digest), &trash.0)?;
@@ -391,6 +404,11 @@ fn check_file(layer: &Layer, packed: &Path) -> Result<(), LayerError> {
         layer: digest,
         source,
     })
+}
+
+/// Leases and makers hold the slot too, and can only get it through the map, which is locked by whoever asks.
+fn is_unused(slot: &Arc<Slot>) -> bool {
+    slot.ready.initialized() && Arc::strong_count(slot) == 1
 }
 
 fn bytes_of(slots: &HashMap<Digest, Arc<Slot>>) -> u64 {

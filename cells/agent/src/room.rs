@@ -5,14 +5,14 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::limits::Megabytes;
 use model::protocol::cell::HEARTBEAT;
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::capacity;
@@ -21,6 +21,8 @@ use crate::cell::blocking;
 const MIB: u64 = 1024 * 1024;
 /// How long an order waits for space that others make.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one who writes waits for others who write to end.
+const LONGEST_WRITE: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -30,25 +32,32 @@ pub(crate) struct Room {
     /// MiB, as last measured.
     free: AtomicU32,
     /// Bytes that are kept for those who write them now. What they have written already counts twice, as used and as kept.
-    reserved: Mutex<u64>,
+    reserved: watch::Sender<u64>,
     /// Free bytes beyond the least that somebody could not have.
     wanted: AtomicU64,
     /// Somebody is in need of space.
     needed: Notify,
-    /// How often the disk was looked at and, if need be, made emptier.
-    looks: watch::Sender<u64>,
+    looks: watch::Sender<Looks>,
+}
+
+/// How often the disk was looked at and, if need be, made emptier.
+#[derive(Debug, Default)]
+struct Looks {
+    begun: u64,
+    ended: u64,
 }
 
 /// Space that is kept for one who writes; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Reserved<'a> {
-    room: &'a Room,
+pub(crate) struct Reserved {
+    room: Arc<Room>,
     bytes: u64,
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for Reserved {
     fn drop(&mut self) {
-        *self.room.reserved() -= self.bytes;
+        let reserved = &self.room.reserved;
+        reserved.send_modify(|reserved| *reserved -= self.bytes);
     }
 }
 
@@ -59,10 +68,10 @@ impl Room {
             data,
             least,
             free: AtomicU32::new(0),
-            reserved: Mutex::new(0),
+            reserved: watch::Sender::new(0),
             wanted: AtomicU64::new(0),
             needed: Notify::new(),
-            looks: watch::Sender::new(0),
+            looks: watch::Sender::default(),
         };
         room.measure()?;
         Ok(room)
@@ -78,11 +87,29 @@ impl Room {
         Ok(self.measure()? < self.least)
     }
 
-    /// Looks after the disk until the agent ends. `give_way` removes what can be spared.
+    /// Whether so many bytes are free now. Blocks.
+    pub(crate) fn has(&self, bytes: u64) -> io::Result<bool> {
+        Ok(self.measure()?.bytes() >= bytes)
+    }
+
+    /// How many bytes shall be free where somebody wants `wanted` beyond the least and `spare` can be removed: what does not
+    /// suffice for them is not removed for them. Blocks.
+    pub(crate) fn goal(&self, wanted: u64, spare: u64) -> io::Result<u64> {
+        let (free, least) = (self.measure()?.bytes(), self.least.bytes());
+        let goal = least.saturating_add(wanted);
+        Ok(if free.saturating_add(spare) < goal {
+            least
+        } else {
+            goal
+        })
+    }
+
+    /// Looks after the disk until the agent ends. `give_way` removes what can be spared, until there are as many bytes free
+    /// beyond the least as it is given.
     pub(crate) async fn keep<F: Future<Output = io::Result<()>>>(
         &self,
         shutdown: &CancellationToken,
-        mut give_way: impl FnMut() -> F,
+        mut give_way: impl FnMut(u64) -> F,
     ) {
         let keep = async {
             loop {
@@ -90,10 +117,11 @@ impl Room {
                     () = self.needed.notified() => {}
                     () = tokio::time::sleep(HEARTBEAT) => {}
                 }
+                self.looks.send_modify(|looks| looks.begun += 1);
                 if let Err(error) = self.look(&mut give_way).await {
                     tracing::warn!(%error, "could not look after the disk of this cell");
                 }
-                self.looks.send_modify(|looks| *looks += 1);
+                self.looks.send_modify(|looks| looks.ended += 1);
             }
         };
         tokio::select! {
@@ -105,11 +133,11 @@ impl Room {
 
     async fn look<F: Future<Output = io::Result<()>>>(
         &self,
-        give_way: &mut impl FnMut() -> F,
+        give_way: &mut impl FnMut(u64) -> F,
     ) -> io::Result<()> {
         let wanted = self.wanted.swap(0, Ordering::Relaxed);
         if self.measure_apart().await?.bytes() < self.least.bytes().saturating_add(wanted) {
-            give_way().await?;
+            give_way(wanted).await?;
             self.measure_apart().await?;
         }
         Ok(())
@@ -120,9 +148,9 @@ impl Room {
         let mut last = Megabytes(0);
         let enough = |free| {
             last = free;
-            (free >= self.least).then_some(())
+            if free >= self.least { Ok(()) } else { Err(0) }
         };
-        self.have(0, enough).await?.ok_or_else(|| {
+        self.have(enough).await?.ok_or_else(|| {
             let least = self.least;
             format!(
                 "the cell's disk has {last} free, and with less than {least} it begins nothing new"
@@ -131,47 +159,65 @@ impl Room {
     }
 
     /// Keeps space for one who is about to write `bytes`, so that the disk does not come below its least while many write.
-    /// An error says why there is none.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Result<Reserved<'_>, String> {
-        let (mut last, mut others) = (Megabytes(0), 0);
-        let take = |free: Megabytes| {
-            let mut reserved = self.reserved();
-            (last, others) = (free, *reserved);
-            let spare = free.bytes().saturating_sub(self.least.bytes());
-            (spare.saturating_sub(*reserved) >= bytes).then(|| *reserved += bytes)
-        };
-        let wanted = bytes.saturating_add(*self.reserved());
-        match self.have(wanted, take).await? {
-            Some(()) => Ok(Reserved { room: self, bytes }),
-            None => Err(format!(
-                "the cell's disk has {last} free, of which {} stay free and {} are spoken for, and {} are needed",
-                self.least,
-                mebibytes(others),
-                mebibytes(bytes)
-            )),
+    /// Waits for others who write where that may help. An error says why there is none.
+    pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, String> {
+        let until = Instant::now() + LONGEST_WRITE;
+        let mut changes = self.reserved.subscribe();
+        loop {
+            let (mut last, mut others) = (Megabytes(0), 0);
+            let spare = |free: Megabytes| free.bytes().saturating_sub(self.least.bytes());
+            let take = |free: Megabytes| {
+                let taken = self.reserved.send_if_modified(|reserved| {
+                    (last, others) = (free, *reserved);
+                    let fits = spare(free).saturating_sub(*reserved) >= bytes;
+                    if fits {
+                        *reserved += bytes;
+                    }
+                    fits
+                });
+                match taken {
+                    true => Ok(()),
+                    false if spare(free) < bytes => Err(bytes),
+                    // It would do to wait, but what is only kept to be faster is no reason to.
+                    false => Err(bytes.saturating_add(others)),
+                }
+            };
+            if self.have(take).await?.is_some() {
+                let room = self.clone();
+                return Ok(Reserved { room, bytes });
+            }
+            // Others may have written any part of what is kept for them, and may remove it or not when they end.
+            let may_fit = others > 0 && spare(last).saturating_add(others) >= bytes;
+            if !may_fit || timeout_at(until, changes.changed()).await.is_err() {
+                return Err(format!(
+                    "the cell's disk has {last} free, of which {} stay free and {} are spoken for, and {} are needed",
+                    self.least,
+                    mebibytes(others),
+                    mebibytes(bytes)
+                ));
+            }
         }
     }
 
-    /// Tries to `take` of what is free, and once more after others had time to make `wanted` bytes more free than the least.
+    /// Tries to `take` of what is free, and once more after others had time to make room. Who cannot take says how many bytes
+    /// beyond the least it would need.
     async fn have<T>(
         &self,
-        wanted: u64,
-        mut take: impl FnMut(Megabytes) -> Option<T>,
+        mut take: impl FnMut(Megabytes) -> Result<T, u64>,
     ) -> Result<Option<T>, String> {
         let unknown = |error| format!("the cell's disk could not be measured: {error}");
-        let mut looks = self.looks.subscribe();
-        if let Some(taken) = take(self.measure_apart().await.map_err(unknown)?) {
-            return Ok(Some(taken));
-        }
+        let wanted = match take(self.measure_apart().await.map_err(unknown)?) {
+            Ok(taken) => return Ok(Some(taken)),
+            Err(wanted) => wanted,
+        };
         self.wanted.fetch_max(wanted, Ordering::Relaxed);
+        // A look that has begun may have measured before anybody wanted more.
+        let mut looks = self.looks.subscribe();
+        let begun = looks.borrow().begun;
         self.needed.notify_one();
         // Where it takes longer, the server tries again or elsewhere.
-        let _ = timeout(PATIENCE, looks.changed()).await;
-        Ok(take(self.measure_apart().await.map_err(unknown)?))
-    }
-
-    fn reserved(&self) -> MutexGuard<'_, u64> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+        let _ = timeout(PATIENCE, looks.wait_for(|looks| looks.ended > begun)).await;
+        Ok(take(self.measure_apart().await.map_err(unknown)?).ok())
     }
 
     async fn measure_apart(&self) -> io::Result<Megabytes> {
@@ -199,21 +245,19 @@ fn mebibytes(bytes: u64) -> Megabytes {
 mod tests {
     use std::path::Path;
 
-    use tokio::time::Instant;
-
     use super::*;
 
     const MINUTES: Duration = Duration::from_secs(600);
 
-    fn room(least: u32) -> Room {
-        Room::open(Path::new(".").to_owned(), Megabytes(least)).unwrap()
+    fn room(least: u32) -> Arc<Room> {
+        Arc::new(Room::open(Path::new(".").to_owned(), Megabytes(least)).unwrap())
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_purge_that_takes_minutes_and_there_is_one_at_a_time() {
         let room = room(u32::MAX);
         let (shutdown, mut purges) = (CancellationToken::new(), 0);
-        let keep = room.keep(&shutdown, || {
+        let keep = room.keep(&shutdown, |_| {
             purges += 1;
             async {
                 tokio::time::sleep(MINUTES).await;
@@ -239,7 +283,7 @@ mod tests {
      {
         let (short, wide) = (room(u32::MAX), room(0));
         let (shutdown, mut purges) = (CancellationToken::new(), 0);
-        let keep = short.keep(&shutdown, || {
+        let keep = short.keep(&shutdown, |_| {
             purges += 1;
             std::future::ready(Ok(()))
         });
@@ -254,7 +298,7 @@ mod tests {
         assert_eq!(purges, 1);
         let shutdown = CancellationToken::new();
         let mut purges = 0;
-        let keep = wide.keep(&shutdown, || {
+        let keep = wide.keep(&shutdown, |_| {
             purges += 1;
             std::future::ready(Ok(()))
         });
@@ -270,9 +314,14 @@ mod tests {
         let refused = room.reserve(most).await.unwrap_err();
         assert!(refused.contains("are spoken for"), "{refused}");
         drop(first);
-        let _second = room.reserve(most / 2).await.unwrap();
+        room.reserve(most / 2).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_spared_gives_way_before_a_refusal() {
+        let room = room(1);
         let (shutdown, mut purges) = (CancellationToken::new(), 0);
-        let keep = room.keep(&shutdown, || {
+        let keep = room.keep(&shutdown, |_| {
             purges += 1;
             std::future::ready(Ok(()))
         });
@@ -281,6 +330,55 @@ mod tests {
             shutdown.cancel();
         };
         tokio::join!(keep, order);
-        assert_eq!(purges, 1, "what can be spared gives way before a refusal");
+        assert_eq!(purges, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_writes_waits_for_another_who_ends_soon_and_not_for_ever() {
+        let room = room(1);
+        let half = room.free().bytes() / 2;
+        let first = room.reserve(half).await.unwrap();
+        let end = async {
+            tokio::time::sleep(LONGEST_WRITE / 2).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(room.reserve(half / 4 * 5), end);
+        let _second = second.unwrap();
+        let begun = Instant::now();
+        let refused = room.reserve(half).await.unwrap_err();
+        assert!(refused.contains("are spoken for"), "{refused}");
+        assert!(begun.elapsed() >= LONGEST_WRITE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_began_before_somebody_was_in_need_refuses_nobody() {
+        let room = room(u32::MAX);
+        let (shutdown, purges) = (CancellationToken::new(), AtomicU32::new(0));
+        let keep = room.keep(&shutdown, |_| async {
+            tokio::time::sleep(PATIENCE / 3).await;
+            purges.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let order = async {
+            room.needed.notify_one();
+            tokio::time::sleep(PATIENCE / 6).await;
+            let take = |_| match purges.load(Ordering::Relaxed) {
+                0 | 1 => Err(1),
+                _ => Ok(()),
+            };
+            assert_eq!(room.have(take).await, Ok(Some(())));
+            shutdown.cancel();
+        };
+        tokio::join!(keep, order);
+    }
+
+    #[test]
+    fn nothing_is_removed_for_one_whom_it_does_not_help() {
+        let (room, huge) = (room(1), u64::from(u32::MAX) * MIB);
+        let least = room.least.bytes();
+        assert_eq!(room.goal(huge, 0).unwrap(), least);
+        assert_eq!(room.goal(huge, 2 * huge).unwrap(), least + huge);
+        assert_eq!(room.goal(u64::MAX, 0).unwrap(), least);
+        assert_eq!(room.goal(0, 0).unwrap(), least);
     }
 }

@@ -283,3 +283,37 @@ async fn unused_layers_make_room_and_leased_ones_stay() {
         "a power cut loses what was not synced"
     );
 }
+
+#[tokio::test]
+async fn space_is_kept_for_a_layer_as_long_as_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path(), u64::MAX);
+    let holders = || Arc::strong_count(&cache.inner.options.room);
+    let (pipe, before) = (folder.path().join("pipe"), holders());
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let layer = pack(&tar_of(&[])).layer;
+    let opened = async {
+        let nonblocking = || {
+            let mut options = File::options();
+            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+            options.write(true).open(&pipe)
+        };
+        loop {
+            // Only when somebody reads can it be opened to write.
+            match nonblocking() {
+                Ok(writer) => return writer,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+            }
+        }
+    };
+    let writer = tokio::select! {
+        _ = cache.import(&layer, &pipe) => panic!("nothing was written"),
+        writer = opened => writer,
+    };
+    assert_eq!(holders(), before + 1, "nobody waits, but it goes on");
+    drop(writer);
+    while holders() > before {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}

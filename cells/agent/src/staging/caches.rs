@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -112,43 +112,65 @@ impl Caches {
             tracing::info!(app.guid = %app, "an app's build cache exceeds its budget and is dropped");
             durable::remove_all(&own)?;
         }
-        self.shrink_to(self.budgets.all_build_caches, Some(app))
+        self.shrink(|bytes| bytes <= self.budgets.all_build_caches, Some(app))
     }
 
-    /// Drops all caches that no build uses. Blocks.
-    pub(crate) fn give_way(&self) -> io::Result<()> {
-        self.shrink_to(0, None)
+    /// Drops caches that no build uses, the longest unused first, until there is `enough` space. Blocks.
+    pub(crate) fn give_way(&self, enough: impl Fn() -> bool) -> io::Result<()> {
+        self.shrink(|_| enough(), None)
     }
 
-    fn shrink_to(&self, budget: u64, stays: Option<AppId>) -> io::Result<()> {
+    /// What the caches take that no build uses. Blocks.
+    pub(crate) fn unused_bytes(&self) -> io::Result<u64> {
+        let mut caches = self.list()?;
+        caches.retain(|(_, _, path)| self.take_idle(path).is_some());
+        Ok(caches.iter().map(|(_, bytes, _)| bytes).sum())
+    }
+
+    /// Drops unused caches, the longest unused first, until the bytes of the rest are `enough`.
+    fn shrink(&self, enough: impl Fn(u64) -> bool, stays: Option<AppId>) -> io::Result<()> {
         let stays = stays.map(|app| self.folder.join(app.to_string()));
-        let mut caches = Vec::new();
-        for entry in fs::read_dir(&self.folder).into_iter().flatten() {
-            let entry = entry?;
-            caches.push((
-                entry.metadata()?.modified()?,
-                disk_usage(&entry.path()),
-                entry.path(),
-            ));
-        }
-        caches.sort();
+        let caches = self.list()?;
         let mut total: u64 = caches.iter().map(|(_, bytes, _)| bytes).sum();
         for (_, bytes, path) in caches {
-            if total <= budget {
+            if enough(total) {
                 break;
             }
-            // The app's turn is taken meanwhile, so that no build starts on a cache that is going away.
-            let app = path
-                .file_name()
-                .and_then(|name| name.to_str()?.parse::<AppId>().ok());
-            let turn = app.map(|app| self.turn_of(app).try_acquire_owned());
-            if stays.as_ref() == Some(&path) || matches!(turn, Some(Err(_))) {
+            let turn = self.take_idle(&path);
+            if stays.as_ref() == Some(&path) || turn.is_none() {
                 continue;
             }
             durable::remove_all(&path)?;
             total -= bytes;
         }
         Ok(())
+    }
+
+    /// When each cache was last used, its bytes, and where it is; the longest unused first.
+    fn list(&self) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+        let mut caches = Vec::new();
+        for entry in fs::read_dir(&self.folder).into_iter().flatten() {
+            let entry = entry?;
+            match entry.metadata().and_then(|found| found.modified()) {
+                // A build that has just ended may have dropped it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                used => caches.push((used?, disk_usage(&entry.path()), entry.path())),
+            }
+        }
+        caches.sort();
+        Ok(caches)
+    }
+
+    /// Takes the turn of the cache at `path`, so that no build starts on it while it is going away. None where a build uses it.
+    fn take_idle(&self, path: &Path) -> Option<Turn> {
+        let app = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<AppId>().ok());
+        let turn = app.map(|app| self.turn_of(app).try_acquire_owned());
+        Some(Turn {
+            _app: turn.transpose().ok()?,
+            _slot: None,
+        })
     }
 }
 
@@ -189,6 +211,32 @@ mod tests {
         fs::write(caches.open(apps[0]).unwrap().join("image"), "full").unwrap();
         caches.make_room(apps[0], true).unwrap();
         assert!(!there(&apps[0]), "nothing could be put into it any more");
+    }
+
+    #[tokio::test]
+    async fn no_more_caches_give_way_than_are_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let caches = Caches::new(folder.path().to_owned(), Budgets::default());
+        let apps: Vec<_> = (0..4).map(|_| AppId::random()).collect();
+        for (age, app) in apps.iter().enumerate() {
+            let cache = caches.open(*app).unwrap();
+            fs::write(cache.join("image"), vec![1; 100_000]).unwrap();
+            let used = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age as u64);
+            File::open(&cache).unwrap().set_modified(used).unwrap();
+        }
+        let all = caches.unused_bytes().unwrap();
+        let _turn = caches
+            .take_turn(apps[0], &Arc::new(Semaphore::new(1)))
+            .await;
+        assert_eq!(caches.unused_bytes().unwrap(), all / 4 * 3);
+        let there = |app: &AppId| folder.path().join(app.to_string()).exists();
+        caches.give_way(|| true).unwrap();
+        assert!(apps.iter().all(there));
+        caches.give_way(|| !there(&apps[1])).unwrap();
+        assert_eq!(
+            apps.iter().map(there).collect::<Vec<_>>(),
+            [true, false, true, true]
+        );
     }
 
     #[test]
