@@ -128,12 +128,16 @@ fn try_to_make_room(config: &Config) -> std::io::Result<()> {
         return Ok(());
     }
     let found = Ledger::find(&config.data, &boot_id()?)?;
+    // Nobody knows yet what may run on without a ledger, and on what.
+    if found.begins {
+        return Ok(());
+    }
     let layers = layers::Options {
         folder: config.data.join("layers"),
         budget: config.budgets.layers,
         owner: None,
         room: room.clone(),
-        rebooted: found.ledger().rebooted,
+        rebooted: found.may_have_rebooted(),
         tracker: TaskTracker::new(),
     };
     let layers = Layers::open(layers, Server::new(&config.server_socket))?;
@@ -191,7 +195,7 @@ fn open<E: Engine>(
         budget: config.budgets.layers,
         owner: owner_under(engine.isolation()),
         room: room.clone(),
-        rebooted: found.ledger().rebooted,
+        rebooted: found.may_have_rebooted(),
         tracker: tracker.clone(),
     };
     let layers = Layers::open(layers, server.clone()).with_context(in_data)?;

@@ -20,6 +20,7 @@ use crate::logs::Logs;
 use crate::reports::Reports;
 use crate::room::Room;
 use crate::server::Server;
+use crate::strangers::Stranger;
 use crate::task::Task;
 
 /// Cloud Foundry's limit of open files.
@@ -47,7 +48,7 @@ pub(crate) struct Cell<E: Engine> {
     pub(crate) instances: Registry<InstanceId, Instance>,
     pub(crate) tasks: Registry<TaskId, Task>,
     /// Containers that the ledger does not know, by name.
-    pub(crate) strangers: Mutex<HashMap<String, E::Container>>,
+    pub(crate) strangers: Mutex<HashMap<String, Stranger<E::Container>>>,
     pub(crate) build_slots: Arc<Semaphore>,
     /// Streams to the server at the same time.
     pub(crate) streams: Arc<Semaphore>,

@@ -229,6 +229,13 @@ impl Layers {
         })
     }
 
+    /// Leases all that are there.
+    pub(crate) fn lease_all(&self) -> Vec<Lease> {
+        let known: Vec<_> = self.slots().keys().copied().collect();
+        let leases = known.into_iter().map(|layer| self.lease_present(layer));
+        leases.flatten().collect()
+    }
+
     async fn lease_with<F>(
         &self,
         layer: &Layer,

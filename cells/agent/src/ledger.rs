@@ -39,7 +39,8 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 pub(crate) struct Found {
     ledger: Ledger,
-    is_new: bool,
+    /// Nothing was there that could be read.
+    pub(crate) begins: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -215,7 +216,7 @@ impl Ledger {
     /// Reads the ledger below `folder`, or begins one.
     pub(crate) fn find(folder: &Path, boot_id: &str) -> io::Result<Found> {
         let file = folder.join(IDENTITY);
-        let (mut identity, fresh) = match durable::read_json::<Identity>(&file, MAX_FILE_BYTES) {
+        let (mut identity, begins) = match durable::read_json::<Identity>(&file, MAX_FILE_BYTES) {
             Ok(identity) => (identity, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 (Identity::begin(boot_id), true)
@@ -238,10 +239,7 @@ impl Ledger {
             identity: Mutex::new(identity),
             rebooted,
         };
-        Ok(Found {
-            ledger,
-            is_new: fresh || rebooted,
-        })
+        Ok(Found { ledger, begins })
     }
 
     pub(crate) fn cell(&self) -> CellId {
@@ -328,13 +326,18 @@ impl Found {
         &self.ledger
     }
 
+    /// Whether the host may have been started anew since the data folder was last written to.
+    pub(crate) const fn may_have_rebooted(&self) -> bool {
+        self.begins || self.ledger.rebooted
+    }
+
     /// Opens it; from then on there is no way back to an earlier incarnation.
     pub(crate) fn open(self) -> io::Result<Ledger> {
-        let Self { ledger, is_new } = self;
-        if is_new {
+        if self.may_have_rebooted() {
+            let ledger = &self.ledger;
             durable::write_json(&ledger.folder.join(IDENTITY), &ledger.identity())?;
         }
-        Ok(ledger)
+        Ok(self.ledger)
     }
 }
 

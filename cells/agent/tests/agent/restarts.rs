@@ -315,6 +315,28 @@ async fn on_a_full_disk_an_agent_first_removes_what_nothing_uses_and_takes_over_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cell_that_begins_anew_trusts_no_layer_that_the_disk_may_have_lost_and_leaves_the_rest_to_what_runs()
+ {
+    let mut world = World::new();
+    let [used, other] = with_layers(&mut world).await;
+    super::world::eventually(|| used.join("synced").exists()).await;
+    std::fs::remove_file(other.join("synced")).unwrap();
+    std::fs::write(world.path("cell.json"), "").unwrap();
+    world.config.min_free_disk = Some(Megabytes(u32::MAX));
+    let mut session = world.start().await;
+    let [stranger] = session.strangers.clone().try_into().unwrap();
+    assert!(!other.exists(), "it may be half written");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(used.exists(), "the stranger may stand on it");
+    let reap = OrderBody::Reap {
+        container: stranger,
+    };
+    session.accepted(reap).await;
+    super::world::eventually(|| !used.exists()).await;
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_makes_room_before_it_writes_anything() {
     let mut world = World::new();
     let [_, unused] = with_layers(&mut world).await;
