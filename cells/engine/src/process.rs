@@ -305,7 +305,7 @@ impl Container for ProcessContainer {
             let dir = &this.record.dir;
             // A shim that was killed took the command with it, and not what that had started.
             if let Some(state) = shim::read_state(dir).filter(|_| !shim::has_ended(dir)) {
-                tree::end_session(&state);
+                tree::end_session(&state, dir);
             }
             record::clear_folder(dir)
                 .map_err(EngineError::io(format!("clear {}", dir.display())))?;

@@ -1,6 +1,8 @@
 //! A process and its descendants, read from `/proc`.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use cells_shim::protocol::{self, State};
@@ -22,22 +24,36 @@ pub(super) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
-/// Kills what is left of the session that a command without a shim began.
-pub(super) fn end_session(state: &State) {
+/// Kills what is left of the session that a command without a shim began, whose container has the folder `dir`.
+pub(super) fn end_session(state: &State, dir: &Path) {
     let leader = protocol::start_time(state.pid);
-    // While any process is left of it, the session's number is given to no other.
     if state.boot_id != protocol::boot_id() || leader.is_some_and(|start| start != state.pid_start)
     {
         return;
     }
     // Each may start one more while it is looked for.
     for _ in 0..100 {
-        let session = members(state.pid);
+        let mut session = members(state.pid);
+        // Once all of it was gone, its number may have been given to a session whose leader is gone too.
+        session.retain(|&pid| leader.is_some() || belongs_to(dir, pid));
         if session.is_empty() {
             return;
         }
         session.into_iter().for_each(kill);
     }
+}
+
+/// Whether a process works in a container's folder, or was started with an environment that names something in it, as the
+/// home folder is.
+fn belongs_to(dir: &Path, pid: i32) -> bool {
+    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd"));
+    let real = dir.canonicalize();
+    let works_there = cwd.is_ok_and(|cwd| real.is_ok_and(|dir| cwd.starts_with(dir)));
+    // With a slash at its end.
+    let below = dir.join("");
+    let below = below.as_os_str().as_bytes();
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    works_there || environment.windows(below.len()).any(|part| part == below)
 }
 
 fn members(session: i32) -> Vec<i32> {
@@ -91,4 +107,53 @@ fn stat_field(pid: i32, field: usize) -> Option<String> {
         .split_ascii_whitespace()
         .nth(field)
         .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Begins a session of which only one process is left when this returns, and gives the number of the session.
+    fn session_without_leader(configure: impl Fn(&mut Command) -> &mut Command) -> i32 {
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", "sleep 300 <&- >&- 2>&- & echo $$"]);
+        let output = configure(&mut command).stdin(Stdio::null()).output();
+        let session = String::from_utf8(output.expect("setsid").stdout).expect("a number");
+        session.trim().parse().expect("a number")
+    }
+
+    #[test]
+    fn a_session_without_its_leader_is_ended_only_where_it_is_the_containers_own() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let [other, dir] = ["a", "ab"].map(|name| folder.path().join(name));
+        let home = dir.join("home");
+        std::fs::create_dir_all(&home).expect("folder");
+        std::fs::create_dir_all(&other).expect("folder");
+        let sessions = [
+            session_without_leader(|command| command.env("HOME", &home)),
+            session_without_leader(|command| command.current_dir(&home)),
+        ];
+        for session in sessions {
+            let state = State {
+                pid: session,
+                pid_start: 0,
+                shim_pid: 0,
+                shim_start: 0,
+                boot_id: protocol::boot_id(),
+            };
+            assert_eq!(protocol::start_time(session), None, "the leader is gone");
+            end_session(&state, &other);
+            let left = members(session);
+            assert_eq!(left.len(), 1, "it may be anybody's");
+            assert!(!belongs_to(&other, left[0]));
+            let begun = Instant::now();
+            while !members(session).is_empty() {
+                assert!(begun.elapsed() < Duration::from_secs(30), "still there");
+                end_session(&state, &dir);
+            }
+        }
+    }
 }
