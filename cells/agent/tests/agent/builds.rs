@@ -352,17 +352,21 @@ async fn a_build_whose_output_has_brought_two_agents_down_fails() {
     let mut world = World::new();
     let mut session = world.start().await;
     let spec = begin(&world, &mut session).await;
-    world.stop().await;
     let (layer, packed) = pack("app.jar");
     leave_result(&world, &spec, session.stack(), &packed, layer);
-    end(&world, &spec, FINE);
-    // As two agents left it that were killed.
     let file = world.path(format!("tasks/{}.json", spec.task));
-    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let read = || serde_json::from_slice::<serde_json::Value>(&fs::read(&file).unwrap()).unwrap();
+    world.hold_uploads(true);
+    end(&world, &spec, FINE);
+    eventually(|| read()["taken_in"] == 1).await;
+    world.stop().await;
+    world.hold_uploads(false);
+    let mut record = read();
     assert_eq!(
         record["taken_in"], 0,
         "agents that leave in order do not count"
     );
+    // As two agents left it that were killed.
     record["taken_in"] = 2.into();
     fs::write(&file, record.to_string()).unwrap();
     let mut session = world.start().await;

@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::protocol::cell::UPGRADE;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::session::Session;
@@ -21,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) blobs: Mutex<HashMap<String, Bytes>>,
     /// Names of blobs that were asked for, in order.
     pub(crate) fetched: Mutex<Vec<String>>,
+    /// Whether blobs that are sent have to wait.
+    pub(crate) holds_uploads: watch::Sender<bool>,
     pub(crate) streams: Mutex<HashMap<String, oneshot::Sender<Bytes>>>,
 }
 
@@ -97,6 +99,8 @@ async fn answer(
     let stored = server.blobs.lock().unwrap().get(&blob).cloned();
     Ok(match (request.method().clone(), stored) {
         (Method::PUT, _) => {
+            let mut held = server.holds_uploads.subscribe();
+            held.wait_for(|held| !held).await.unwrap();
             let body = request.into_body().collect().await.unwrap().to_bytes();
             server.blobs.lock().unwrap().insert(blob, body);
             reply(StatusCode::CREATED, Bytes::new())

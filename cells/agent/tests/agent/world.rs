@@ -142,6 +142,10 @@ impl World {
         self.server.blobs.lock().unwrap().get(name).cloned()
     }
 
+    pub(crate) fn hold_uploads(&self, hold: bool) {
+        self.server.holds_uploads.send_replace(hold);
+    }
+
     /// How many blobs the cell has fetched.
     pub(crate) fn fetched(&self) -> usize {
         self.server.fetched.lock().unwrap().len()
