@@ -5,7 +5,7 @@ mod outside;
 
 use outside::{Op, Outside, op};
 use proptest::prelude::*;
-use scheduler::{DOUBT, Decision};
+use scheduler::{DOUBT, Decision, RETURN};
 
 use crate::world::World;
 
@@ -55,7 +55,7 @@ proptest! {
             outside.perform(op);
         }
         // Which cells an earlier leader lost a moment ago, and which were silent then, a new one does not know.
-        outside.world.now = outside.world.now.after(DOUBT);
+        outside.world.now = outside.world.now.after(DOUBT.max(RETURN));
         prop_assume!(outside.world.scheduler.brake().is_none());
         let mut rebuilt = outside.rebuilt();
         prop_assert_eq!(rebuilt.scheduler.cells(), outside.world.scheduler.cells());
