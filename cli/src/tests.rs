@@ -60,6 +60,11 @@ impl Home {
             refresh_token: Some("refresh-1".to_owned().into()),
             ..Config::default()
         };
+        self.open_as(config, environment).await
+    }
+
+    /// With this login in place of the usual one.
+    async fn open_as(&self, config: Config, environment: Environment) -> Outcome<Context> {
         Context::with(Ui::silent(), config, self.config_path(), environment).await
     }
 }

@@ -7,7 +7,6 @@ use super::Home;
 use super::scripted::{self, Server};
 use crate::client::Call;
 use crate::config::Config;
-use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::ui::Ui;
@@ -17,14 +16,10 @@ async fn a_token_that_is_about_to_end_is_renewed_and_stored() {
     let home = Home::with(Server::pushing());
     let config = ended(&home);
     config.save(&home.config_path()).expect("stored");
-    let cx = Context::with(
-        Ui::silent(),
-        config,
-        home.config_path(),
-        Environment::default(),
-    )
-    .await
-    .expect("opened");
+    let cx = home
+        .open_as(config, Environment::default())
+        .await
+        .expect("opened");
     cx.client
         .list::<api_types::App>(crate::client::Query::of("/v3/apps"))
         .await
@@ -76,14 +71,10 @@ async fn a_renewed_token_is_not_stored_over_what_another_command_stored_meanwhil
         ..ended(&home)
     };
     for meanwhile in [elsewhere, logged_out, renewed] {
-        let cx = Context::with(
-            Ui::silent(),
-            ended(&home),
-            home.config_path(),
-            Environment::default(),
-        )
-        .await
-        .expect("opened");
+        let cx = home
+            .open_as(ended(&home), Environment::default())
+            .await
+            .expect("opened");
         meanwhile.save(&home.config_path()).expect("stored");
         let _: serde_json::Value = cx.client.get("/v3/apps").await.expect("renewed");
         let after = Config::load(&home.config_path()).expect("stored");
@@ -131,14 +122,7 @@ async fn a_token_that_the_server_refuses_is_renewed_once() {
         ..ended(&home)
     };
     config.save(&home.config_path()).expect("stored");
-    let open = |environment| {
-        Context::with(
-            Ui::silent(),
-            config.clone(),
-            home.config_path(),
-            environment,
-        )
-    };
+    let open = |environment| home.open_as(config.clone(), environment);
     let cx = open(Environment::default()).await.expect("opened");
     let _: serde_json::Value = cx.client.get("/v3/apps").await.expect("renewed");
     let lines: Vec<_> = home.server.calls().iter().map(|call| call.line()).collect();
@@ -164,14 +148,7 @@ async fn a_password_of_the_environment_helps_where_the_stored_login_has_ended() 
     let home = Home::with(Server::pushing().refusing("refresh-1"));
     let config = ended(&home);
     config.save(&home.config_path()).expect("stored");
-    let open = |environment| {
-        Context::with(
-            Ui::silent(),
-            config.clone(),
-            home.config_path(),
-            environment,
-        )
-    };
+    let open = |environment| home.open_as(config.clone(), environment);
     let cx = open(Environment::default()).await.expect("opened");
     let refused: Result<serde_json::Value, CliError> = cx.client.get("/v3/apps").await;
     assert_eq!(refused.expect_err("ended").code, "E-LOGIN");
@@ -258,9 +235,7 @@ async fn a_wrong_password_ends_with_4_and_says_where_the_first_one_lies() {
         password: Some("hunter2".to_owned().into()),
         ..Environment::default()
     };
-    let cx = Context::with(Ui::silent(), config, home.config_path(), environment)
-        .await
-        .expect("opened");
+    let cx = home.open_as(config, environment).await.expect("opened");
     let error = cx.target().await.expect_err("refused");
     assert_eq!(error.exit_code(), 4);
     let shown = error.to_string().replace(&home.server.url(), "http://API");
@@ -278,14 +253,10 @@ async fn without_a_login_the_way_in_is_named() {
         api: Some(home.server.url()),
         ..Config::default()
     };
-    let cx = Context::with(
-        Ui::silent(),
-        config,
-        home.config_path(),
-        Environment::default(),
-    )
-    .await
-    .expect("opened");
+    let cx = home
+        .open_as(config, Environment::default())
+        .await
+        .expect("opened");
     let error = cx.target().await.expect_err("not logged in");
     assert_eq!((error.code.as_str(), error.exit_code()), ("E-LOGIN", 4));
     assert!(
